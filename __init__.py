@@ -1,0 +1,1 @@
+"""asi-evolve-mcp: the tools of an evolving research program, served over MCP."""

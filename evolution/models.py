@@ -1,0 +1,174 @@
+"""The words of the house as types: campaign, node, experiment, evaluation, cognition item, lesson."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from .outcomes import ExperimentStatus, LimitHit, Outcome, ResourceUsage
+
+Metrics = dict[str, float]
+"""Metric name to finite number."""
+
+
+class CognitionOrigin(StrEnum):
+    """Who put an item into the cognition store."""
+
+    SEED = "seed"
+    AGENT = "agent"
+    LESSON = "lesson"
+    HUMAN = "human"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Budget(_Model):
+    """Bounds of a campaign. `None` means unbounded; `experiments` is compulsory."""
+
+    experiments: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    """Experiments, each counted once however many stages and seeds it runs."""
+    rounds: Annotated[int, Field(ge=1)] | None = None
+    """Candidates besides the baseline."""
+    cpu_seconds: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """CPU time of all evaluations together."""
+    gpu_seconds: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """Wall time of all evaluations times the GPUs each held."""
+    wall_seconds: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """Time since the campaign began."""
+    target_score: FiniteFloat | None = None
+    """The campaign has done its work when a node scores this much."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Candidates in a row that finish without a new best score."""
+
+
+class CampaignSettings(_Model):
+    """What a campaign was started with; everything needed to run it again."""
+
+    sampler: str = "ucb1"
+    """Name of the parent sampling policy."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Base of every random choice and evaluation seed."""
+    seeds: Annotated[int, Field(ge=1, le=64)] = 1
+    """Evaluation seeds per experiment."""
+    references: Annotated[int, Field(ge=0, le=20)] = 2
+    """Context nodes handed out beside the parent."""
+    python: str | None = None
+    """Interpreter that runs harness, candidate and evaluator; `None` is the server's own."""
+    budget: Budget = Budget()
+
+
+class Campaign(_Model):
+    """One search on one domain."""
+
+    id: int
+    name: str
+    goal: str
+    domain: str
+    """Name of a built-in or installed domain, or the absolute path of a domain folder."""
+    domain_name: str
+    domain_version: str
+    instance: str | None
+    settings: CampaignSettings
+    samples_drawn: int
+    """Parents handed out so far."""
+    cpu_seconds: float
+    """Used by all its evaluations."""
+    gpu_seconds: float
+    created_at: float
+    """Seconds since the epoch."""
+
+
+class Node(_Model):
+    """A candidate program with its place in the search. Its motivation, files and metrics are fetched apart."""
+
+    id: int
+    campaign_id: int
+    name: str
+    parents: tuple[int, ...]
+    """The first parent is the one that was edited; the others lent ideas."""
+    is_baseline: bool
+    status: ExperimentStatus
+    """Of its latest experiment."""
+    outcome: Outcome | None
+    """Of its latest finished experiment."""
+    score: float | None
+    """Mean over the seeds of the deepest stage that scored; higher is better."""
+    score_stderr: float | None
+    """Standard error of that mean; `None` below two seeds."""
+    score_seeds: int
+    score_stage: str | None
+    visits: int
+    """How often it was handed out as a parent."""
+    code_bytes: int
+    created_at: float
+
+
+class Evaluation(_Model):
+    """One run of one stage with one seed."""
+
+    experiment_id: int
+    stage: str
+    seed: int
+    outcome: Outcome
+    reason: str
+    """One or two sentences for a reader; empty when scored."""
+    score: float | None
+    metrics: Metrics
+    limit: LimitHit | None
+    usage: ResourceUsage
+    environment: dict[str, str]
+    """Interpreter and package versions, CPU model, sandbox tier, hash of the evaluator."""
+    started_at: float
+    finished_at: float
+
+
+class Experiment(_Model):
+    """One evaluation order for a node: walk the cascade up to `stage`, with each of `seeds` there."""
+
+    id: int
+    node_id: int
+    campaign_id: int
+    stage: str
+    seeds: tuple[int, ...]
+    status: ExperimentStatus
+    outcome: Outcome | None
+    reason: str
+    score: float | None
+    current_stage: str | None
+    """The stage that is running now."""
+    cancel_requested: bool
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+
+
+class CognitionItem(_Model):
+    """A piece of prior knowledge with its source."""
+
+    id: int
+    domain: str | None
+    """`None` is knowledge for every domain."""
+    title: str
+    body: str
+    symptom: str
+    """What in the results makes this item relevant."""
+    source: str
+    """arXiv id, DOI or URL."""
+    tags: tuple[str, ...]
+    origin: CognitionOrigin
+    created_at: float
+
+
+class Lesson(_Model):
+    """What an analysis distilled from one or more experiments."""
+
+    id: int
+    campaign_id: int
+    node_id: int
+    text: str
+    tags: tuple[str, ...]
+    created_at: float

@@ -1,0 +1,47 @@
+"""Numbers about scores: mean with its standard error, and whether the search still moves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Mean(NamedTuple):
+    """Arithmetic mean, and its standard error (`None` below two values)."""
+
+    value: float
+    stderr: float | None
+    seeds: int
+
+
+def mean(values: Sequence[float]) -> Mean:
+    """Mean of at least one value; the standard error is s / sqrt(n) with s over n - 1."""
+    count = len(values)
+    average = math.fsum(values) / count
+    if count < 2:
+        return Mean(average, None, count)
+    variance = math.fsum((value - average) ** 2 for value in values) / (count - 1)
+    return Mean(average, math.sqrt(variance / count), count)
+
+
+class Staircase(NamedTuple):
+    """How the best score rose over the finished candidates, in order."""
+
+    best: float | None
+    since_best: int
+    """Candidates that finished after the best one, whatever their outcome."""
+    steps: list[tuple[int, float]]
+    """(position, score) of each candidate that beat all before it."""
+
+
+def staircase(scores: Sequence[float | None]) -> Staircase:
+    """Walk the scores of finished candidates in order; `None` is one without a score."""
+    best: float | None = None
+    steps: list[tuple[int, float]] = []
+    for position, score in enumerate(scores):
+        if score is not None and (best is None or score > best):
+            best = score
+            steps.append((position, score))
+    since = len(scores) - 1 - steps[-1][0] if steps else len(scores)
+    return Staircase(best, since, steps)
