@@ -1,0 +1,1 @@
+"""Everything durable: schema, stores, search, artifacts. Nothing outside this room writes SQL."""

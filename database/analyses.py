@@ -1,0 +1,125 @@
+"""What the Analyzer wrote: reports on nodes, and the lessons distilled from them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..evolution.errors import NotFound
+from ..evolution.ids import short_id
+from ..evolution.models import Lesson
+from . import documents, events
+from .connection import Reader, Row, Transaction
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A report on one node."""
+
+    id: int
+    node_id: int
+    report: str
+    tags: tuple[str, ...]
+    created_at: float
+
+
+async def add(
+    tx: Transaction, *, campaign_id: int, node_id: int, report: str, lessons: Sequence[str], tags: Sequence[str]
+) -> tuple[int, list[int]]:
+    """Store a report with its lessons and return their numbers."""
+    now, tags_json = time.time(), json.dumps(list(tags))
+    analysis_id = await tx.insert(
+        "INSERT INTO analyses (campaign_id, node_id, report, tags_json, created_at) VALUES (?, ?, ?, ?, ?)",
+        (campaign_id, node_id, report, tags_json, now),
+    )
+    await documents.put(tx, "analysis", analysis_id, report, campaign_id=campaign_id)
+    lesson_ids: list[int] = []
+    for text in lessons:
+        number = await tx.insert(
+            "INSERT INTO lessons (campaign_id, node_id, analysis_id, text, tags_json, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (campaign_id, node_id, analysis_id, text, tags_json, now),
+        )
+        await documents.put(tx, "lesson", number, text, campaign_id=campaign_id)
+        lesson_ids.append(number)
+    await events.record(tx, campaign_id, "analysis_recorded", short_id("n", node_id))
+    return analysis_id, lesson_ids
+
+
+async def latest(reader: Reader, node_ids: Sequence[int]) -> dict[int, Analysis]:
+    """Node number to its newest analysis; nodes without one are left out."""
+    marks = ", ".join("?" * len(node_ids))
+    rows = await reader.all(
+        f"SELECT * FROM analyses WHERE id IN (SELECT max(id) FROM analyses WHERE node_id IN ({marks})"
+        " GROUP BY node_id)",
+        list(node_ids),
+    )
+    return {row["node_id"]: _analysis(row) for row in rows}
+
+
+async def node_of(reader: Reader, analysis_ids: Sequence[int]) -> dict[int, int]:
+    """Analysis number to node number."""
+    marks = ", ".join("?" * len(analysis_ids))
+    rows = await reader.all(f"SELECT id, node_id FROM analyses WHERE id IN ({marks})", list(analysis_ids))
+    return {row["id"]: row["node_id"] for row in rows}
+
+
+async def without_analysis(reader: Reader, campaign_id: int, limit: int = 10) -> list[int]:
+    """Finished nodes that nobody has analysed yet, newest first. The baseline needs none."""
+    rows = await reader.all(
+        "SELECT id FROM nodes AS n WHERE campaign_id = ? AND status = 'finished' AND NOT is_baseline"
+        " AND outcome NOT IN ('cancelled', 'lost', 'infrastructure_error')"
+        " AND NOT EXISTS (SELECT 1 FROM analyses WHERE node_id = n.id) ORDER BY id DESC LIMIT ?",
+        (campaign_id, limit),
+    )
+    return [row["id"] for row in rows]
+
+
+async def lessons_of(reader: Reader, node_id: int) -> list[Lesson]:
+    """Lessons drawn from a node, oldest first."""
+    return [_lesson(row) for row in await reader.all("SELECT * FROM lessons WHERE node_id = ? ORDER BY id", (node_id,))]
+
+
+async def lessons(reader: Reader, numbers: Sequence[int]) -> list[Lesson]:
+    """Lessons in the order asked for.
+
+    Raises:
+        NotFound: one of them does not exist.
+    """
+    marks = ", ".join("?" * len(numbers))
+    rows = await reader.all(f"SELECT * FROM lessons WHERE id IN ({marks})", list(numbers))
+    by_id = {row["id"]: _lesson(row) for row in rows}
+    missing = [short_id("l", number) for number in numbers if number not in by_id]
+    if missing:
+        raise NotFound(f"Expected existing lessons, but there is no {', '.join(missing)}.")
+    return [by_id[number] for number in numbers]
+
+
+async def latest_lessons(reader: Reader, campaign_id: int, limit: int) -> list[Lesson]:
+    """The newest lessons of a campaign, newest first."""
+    rows = await reader.all(
+        "SELECT * FROM lessons WHERE campaign_id = ? ORDER BY id DESC LIMIT ?", (campaign_id, limit)
+    )
+    return [_lesson(row) for row in rows]
+
+
+async def lesson_count(reader: Reader, campaign_id: int) -> int:
+    """Lessons of a campaign."""
+    return int(await reader.value("SELECT count(*) FROM lessons WHERE campaign_id = ?", (campaign_id,)))
+
+
+def _analysis(row: Row) -> Analysis:
+    return Analysis(row["id"], row["node_id"], row["report"], tuple(json.loads(row["tags_json"])), row["created_at"])
+
+
+def _lesson(row: Row) -> Lesson:
+    return Lesson(
+        id=row["id"],
+        campaign_id=row["campaign_id"],
+        node_id=row["node_id"],
+        text=row["text"],
+        tags=tuple(json.loads(row["tags_json"])),
+        created_at=row["created_at"],
+    )

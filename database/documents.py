@@ -1,0 +1,98 @@
+"""Search over every text of a workspace: motivations, analyses, lessons and cognition, by words or by meaning."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from .connection import Database, Reader, Transaction
+from .embedding import Embedder, VectorIndex
+
+DocumentKind = Literal["motivation", "analysis", "lesson", "cognition"]
+MAX_QUERY_TERMS = 64
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A document that was found. `score` orders the hits of one search; higher is better."""
+
+    ref_id: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answer to a search, and how it was found."""
+
+    hits: list[Hit]
+    method: str
+    """`lexical`, or the fingerprint of the embedder."""
+
+
+async def put(
+    tx: Transaction,
+    kind: DocumentKind,
+    ref_id: int,
+    text: str,
+    *,
+    campaign_id: int | None = None,
+    domain: str | None = None,
+) -> None:
+    """Make a text searchable, in the transaction that stores what it belongs to."""
+    await tx.execute(
+        "INSERT INTO documents (kind, ref_id, campaign_id, domain, text) VALUES (?, ?, ?, ?, ?)",
+        (kind, ref_id, campaign_id, domain, text),
+    )
+
+
+class DocumentSearch:
+    """Finds documents by meaning where there is an embedder, else by words."""
+
+    def __init__(self, database: Database, embedder: Embedder | None = None) -> None:
+        self._reader = database.read
+        self._embedder = embedder
+        self._vectors = VectorIndex(database, embedder) if embedder is not None else None
+
+    async def find(
+        self,
+        query: str,
+        kind: DocumentKind,
+        *,
+        campaign_id: int | None = None,
+        domain: str | None = None,
+        limit: int = 5,
+    ) -> Found:
+        """The documents of one kind that fit a query best.
+
+        Args:
+            campaign_id: only those of this campaign.
+            domain: only those of this domain, or of none (knowledge for every domain).
+        """
+        if self._vectors is not None and self._embedder is not None:
+            await self._vectors.update()
+            near = await self._vectors.nearest(query, kind=kind, campaign_id=campaign_id, domain=domain, limit=limit)
+            return Found([Hit(ref_id, score) for ref_id, score in near], self._embedder.fingerprint)
+        return Found(await _lexical(self._reader, query, kind, campaign_id, domain, limit), "lexical")
+
+
+async def _lexical(
+    reader: Reader, query: str, kind: str, campaign_id: int | None, domain: str | None, limit: int
+) -> list[Hit]:
+    match = match_expression(query)
+    if not match:
+        return []
+    rows = await reader.all(
+        "SELECT d.ref_id, -bm25(documents_fts) AS score FROM documents_fts JOIN documents AS d"
+        " ON d.id = documents_fts.rowid WHERE documents_fts MATCH ?1 AND d.kind = ?2"
+        " AND (?3 IS NULL OR d.campaign_id = ?3) AND (?4 IS NULL OR d.domain = ?4 OR d.domain IS NULL)"
+        " ORDER BY score DESC, d.id LIMIT ?5",
+        (match, kind, campaign_id, domain, limit),
+    )
+    return [Hit(row["ref_id"], row["score"]) for row in rows]
+
+
+def match_expression(query: str) -> str:
+    """Free text as an FTS5 expression: any of its words, each quoted so that nothing in it is an operator."""
+    words = dict.fromkeys(word for word in re.findall(r"\w+", query.lower()) if len(word) > 1)
+    return " OR ".join(f'"{word}"' for word in list(words)[:MAX_QUERY_TERMS])

@@ -1,0 +1,347 @@
+"""Experiments: the queue that the engineer daemon works through, and what came of each."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..evolution.errors import NotFound
+from ..evolution.ids import short_id
+from ..evolution.models import Evaluation, Experiment
+from ..evolution.outcomes import ExperimentStatus, LimitHit, Outcome, ResourceUsage
+from . import events, nodes
+from .connection import Reader, Row, Transaction
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one stage with one seed that has been ordered and has not been settled."""
+
+    id: int
+    experiment_id: int
+    stage: str
+    seed: int
+    token: str
+    folder: str
+    """Name of the job's folder in the workspace's `jobs`."""
+    cpus: int
+    gpus: tuple[int, ...]
+
+
+async def enqueue(
+    tx: Transaction,
+    *,
+    campaign_id: int,
+    node_id: int,
+    stage: str,
+    seeds: Sequence[int],
+    idempotency_key: str | None = None,
+) -> int:
+    """Order an experiment and return its number."""
+    number = await tx.insert(
+        "INSERT INTO experiments (campaign_id, node_id, stage, seeds_json, status, idempotency_key, created_at)"
+        " VALUES (?, ?, ?, ?, 'queued', ?, ?)",
+        (campaign_id, node_id, stage, json.dumps(list(seeds)), idempotency_key, time.time()),
+    )
+    await nodes.set_state(tx, node_id, ExperimentStatus.QUEUED, None)
+    await events.record(tx, campaign_id, "experiment_queued", short_id("e", number), stage=stage)
+    return number
+
+
+async def with_key(reader: Reader, campaign_id: int, idempotency_key: str) -> Experiment | None:
+    """The experiment that was ordered with this key, if there is one."""
+    row = await reader.one(
+        "SELECT * FROM experiments WHERE campaign_id = ? AND idempotency_key = ?", (campaign_id, idempotency_key)
+    )
+    return _experiment(row) if row is not None else None
+
+
+async def get(reader: Reader, number: int) -> Experiment:
+    """The experiment of that number.
+
+    Raises:
+        NotFound: there is none.
+    """
+    return (await many(reader, [number]))[0]
+
+
+async def many(reader: Reader, numbers: Sequence[int]) -> list[Experiment]:
+    """Experiments in the order asked for.
+
+    Raises:
+        NotFound: one of them does not exist.
+    """
+    marks = ", ".join("?" * len(numbers))
+    rows = await reader.all(f"SELECT * FROM experiments WHERE id IN ({marks})", list(numbers))
+    by_id = {row["id"]: _experiment(row) for row in rows}
+    missing = [short_id("e", number) for number in numbers if number not in by_id]
+    if missing:
+        raise NotFound(
+            f"Expected existing experiments, but there is no {', '.join(missing)}. campaign_status lists what runs."
+        )
+    return [by_id[number] for number in numbers]
+
+
+async def of_node(reader: Reader, node_id: int) -> list[Experiment]:
+    """Every experiment of a node, oldest first."""
+    rows = await reader.all("SELECT * FROM experiments WHERE node_id = ? ORDER BY id", (node_id,))
+    return [_experiment(row) for row in rows]
+
+
+async def unfinished(reader: Reader, campaign_id: int | None = None, limit: int = 1000) -> list[Experiment]:
+    """Queued and running experiments, oldest first."""
+    rows = await reader.all(
+        "SELECT * FROM experiments WHERE status <> 'finished' AND (?1 IS NULL OR campaign_id = ?1)"
+        " ORDER BY id LIMIT ?2",
+        (campaign_id, limit),
+    )
+    return [_experiment(row) for row in rows]
+
+
+async def any_unfinished(reader: Reader) -> bool:
+    """Whether there is anything for a daemon to do."""
+    return await reader.value("SELECT 1 FROM experiments WHERE status <> 'finished' LIMIT 1") is not None
+
+
+async def recent_ids(reader: Reader, limit: int) -> list[int]:
+    """Numbers of the newest experiments of the workspace, newest first."""
+    return [row["id"] for row in await reader.all("SELECT id FROM experiments ORDER BY id DESC LIMIT ?", (limit,))]
+
+
+async def queued(reader: Reader, limit: int) -> list[Experiment]:
+    """The next experiments in line."""
+    rows = await reader.all("SELECT * FROM experiments WHERE status = 'queued' ORDER BY id LIMIT ?", (limit,))
+    return [_experiment(row) for row in rows]
+
+
+async def start(tx: Transaction, number: int) -> bool:
+    """Take an experiment off the queue; false where it is no longer there."""
+    taken = await tx.execute(
+        "UPDATE experiments SET status = 'running', started_at = ifnull(started_at, ?) WHERE id = ?"
+        " AND status = 'queued'",
+        (time.time(), number),
+    )
+    if taken:
+        experiment = await get(tx, number)
+        await nodes.set_state(tx, experiment.node_id, ExperimentStatus.RUNNING, None)
+        await events.record(tx, experiment.campaign_id, "experiment_started", short_id("e", number))
+    return bool(taken)
+
+
+async def requeue(tx: Transaction, number: int) -> None:
+    """Send a running experiment back to the queue, between two stages, to wait for a slot."""
+    await tx.execute("UPDATE experiments SET status = 'queued', current_stage = NULL WHERE id = ?", (number,))
+
+
+async def order_job(
+    tx: Transaction, *, experiment_id: int, stage: str, seed: int, token: str, cpus: int, gpus: Sequence[int]
+) -> Job:
+    """Note the next run of an experiment, before its supervisor starts."""
+    number = await tx.insert(
+        "INSERT INTO jobs (experiment_id, stage, seed, token, folder, cpus, gpus_json, created_at)"
+        " VALUES (?, ?, ?, ?, '', ?, ?, ?)",
+        (experiment_id, stage, seed, token, cpus, json.dumps(list(gpus)), time.time()),
+    )
+    folder = f"e{experiment_id}-{stage}-{seed}-{number}"
+    await tx.execute("UPDATE jobs SET folder = ? WHERE id = ?", (folder, number))
+    await tx.execute("UPDATE experiments SET current_stage = ? WHERE id = ?", (stage, experiment_id))
+    return Job(number, experiment_id, stage, seed, token, folder, cpus, tuple(gpus))
+
+
+async def jobs(reader: Reader) -> list[Job]:
+    """Every job that has not been settled, oldest first."""
+    return [
+        Job(
+            row["id"],
+            row["experiment_id"],
+            row["stage"],
+            row["seed"],
+            row["token"],
+            row["folder"],
+            row["cpus"],
+            tuple(json.loads(row["gpus_json"])),
+        )
+        for row in await reader.all("SELECT * FROM jobs ORDER BY id")
+    ]
+
+
+async def settle_job(
+    tx: Transaction, job: Job, evaluation: Evaluation, logs: Mapping[str, str], artifacts: Sequence[StoredFile]
+) -> bool:
+    """Store what came of a job, once: false where somebody has settled it already."""
+    if not await tx.execute("DELETE FROM jobs WHERE id = ? AND token = ?", (job.id, job.token)):
+        return False
+    usage = evaluation.usage
+    number = await tx.insert(
+        "INSERT INTO evaluations (experiment_id, stage, seed, outcome, reason, score, limit_json, cpu_seconds,"
+        " wall_seconds, gpu_seconds, peak_memory_mb, peak_pids, environment_json, started_at, finished_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            job.experiment_id,
+            job.stage,
+            job.seed,
+            evaluation.outcome,
+            evaluation.reason,
+            evaluation.score,
+            json.dumps(asdict(evaluation.limit)) if evaluation.limit is not None else None,
+            usage.cpu_seconds,
+            usage.wall_seconds,
+            usage.gpu_seconds,
+            usage.peak_memory_mb,
+            usage.peak_pids,
+            json.dumps(evaluation.environment),
+            evaluation.started_at,
+            evaluation.finished_at,
+        ),
+    )
+    await tx.many(
+        "INSERT INTO metrics (evaluation_id, name, value) VALUES (?, ?, ?)",
+        [(number, name, value) for name, value in evaluation.metrics.items()],
+    )
+    await tx.many(
+        "INSERT INTO logs (evaluation_id, stream, text) VALUES (?, ?, ?)",
+        [(number, stream, text) for stream, text in logs.items() if text],
+    )
+    await tx.many(
+        "INSERT INTO artifacts (evaluation_id, name, mime_type, sha256, bytes) VALUES (?, ?, ?, ?, ?)",
+        [(number, file.name, file.mime_type, file.sha256, file.bytes) for file in artifacts],
+    )
+    await tx.execute(
+        "UPDATE campaigns SET cpu_seconds = cpu_seconds + ?, gpu_seconds = gpu_seconds + ?"
+        " WHERE id = (SELECT campaign_id FROM experiments WHERE id = ?)",
+        (usage.cpu_seconds, usage.gpu_seconds, job.experiment_id),
+    )
+    return True
+
+
+async def finish(tx: Transaction, number: int, outcome: Outcome, reason: str, score: float | None) -> None:
+    """Close an experiment. Its node takes over the outcome."""
+    experiment = await get(tx, number)
+    await tx.execute(
+        "UPDATE experiments SET status = 'finished', outcome = ?, reason = ?, score = ?, current_stage = NULL,"
+        " finished_at = ? WHERE id = ?",
+        (outcome, reason, score, time.time(), number),
+    )
+    await nodes.set_state(tx, experiment.node_id, ExperimentStatus.FINISHED, outcome)
+    await events.record(
+        tx,
+        experiment.campaign_id,
+        "experiment_finished",
+        short_id("e", number),
+        node=short_id("n", experiment.node_id),
+        outcome=outcome,
+        score=score,
+    )
+
+
+async def cancel(tx: Transaction, number: int) -> Experiment:
+    """End a queued experiment now; ask the daemon to end a running one. A finished one stays as it is."""
+    experiment = await get(tx, number)
+    if experiment.status is ExperimentStatus.QUEUED:
+        await finish(tx, number, Outcome.CANCELLED, "Cancelled before it started.", None)
+    elif experiment.status is ExperimentStatus.RUNNING:
+        await tx.execute("UPDATE experiments SET cancel_requested = 1 WHERE id = ?", (number,))
+    return await get(tx, number)
+
+
+@dataclass(frozen=True)
+class StoredEvaluation:
+    """An evaluation with the number that its logs and artifacts hang on."""
+
+    id: int
+    evaluation: Evaluation
+
+
+async def evaluations(reader: Reader, experiment_ids: Sequence[int]) -> list[StoredEvaluation]:
+    """Every settled run of some experiments, in order."""
+    marks = ", ".join("?" * len(experiment_ids))
+    rows = await reader.all(
+        f"SELECT * FROM evaluations WHERE experiment_id IN ({marks}) ORDER BY id", list(experiment_ids)
+    )
+    marks = ", ".join("?" * len(rows))
+    values = await reader.all(
+        f"SELECT * FROM metrics WHERE evaluation_id IN ({marks}) ORDER BY evaluation_id, name",
+        [row["id"] for row in rows],
+    )
+    metrics: dict[int, dict[str, float]] = {}
+    for value in values:
+        metrics.setdefault(value["evaluation_id"], {})[value["name"]] = value["value"]
+    return [StoredEvaluation(row["id"], _evaluation(row, metrics.get(row["id"], {}))) for row in rows]
+
+
+async def seed_scores(reader: Reader, node_id: int, stage: str) -> dict[int, float]:
+    """Seed to score of a node at one stage; the latest run counts where a seed ran twice."""
+    rows = await reader.all(
+        "SELECT v.seed, v.score FROM evaluations AS v JOIN experiments AS e ON e.id = v.experiment_id"
+        " WHERE e.node_id = ? AND v.stage = ? AND v.score IS NOT NULL ORDER BY v.id",
+        (node_id, stage),
+    )
+    return {row["seed"]: row["score"] for row in rows}
+
+
+async def log(reader: Reader, evaluation_id: int) -> dict[str, str]:
+    """Stream to text of what an evaluation printed."""
+    rows = await reader.all("SELECT stream, text FROM logs WHERE evaluation_id = ?", (evaluation_id,))
+    return {row["stream"]: row["text"] for row in rows}
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file in the workspace's content-addressed store."""
+
+    name: str
+    mime_type: str
+    sha256: str
+    bytes: int
+
+
+async def artifacts(reader: Reader, evaluation_id: int) -> list[StoredFile]:
+    """Files that an evaluation left."""
+    rows = await reader.all("SELECT * FROM artifacts WHERE evaluation_id = ? ORDER BY name", (evaluation_id,))
+    return [StoredFile(row["name"], row["mime_type"], row["sha256"], row["bytes"]) for row in rows]
+
+
+def _experiment(row: Row) -> Experiment:
+    return Experiment(
+        id=row["id"],
+        node_id=row["node_id"],
+        campaign_id=row["campaign_id"],
+        stage=row["stage"],
+        seeds=tuple(json.loads(row["seeds_json"])),
+        status=ExperimentStatus(row["status"]),
+        outcome=Outcome(row["outcome"]) if row["outcome"] is not None else None,
+        reason=row["reason"],
+        score=row["score"],
+        current_stage=row["current_stage"],
+        cancel_requested=bool(row["cancel_requested"]),
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def _evaluation(row: Row, metrics: dict[str, float]) -> Evaluation:
+    limit: dict[str, Any] | None = json.loads(row["limit_json"]) if row["limit_json"] is not None else None
+    return Evaluation(
+        experiment_id=row["experiment_id"],
+        stage=row["stage"],
+        seed=row["seed"],
+        outcome=Outcome(row["outcome"]),
+        reason=row["reason"],
+        score=row["score"],
+        metrics=metrics,
+        limit=LimitHit(**limit) if limit is not None else None,
+        usage=ResourceUsage(
+            cpu_seconds=row["cpu_seconds"],
+            wall_seconds=row["wall_seconds"],
+            gpu_seconds=row["gpu_seconds"],
+            peak_memory_mb=row["peak_memory_mb"],
+            peak_pids=row["peak_pids"],
+        ),
+        environment=json.loads(row["environment_json"]),
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+    )

@@ -1,0 +1,291 @@
+"""Nodes: candidates with their motivation, files, lineage, what inspired them, and their score."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..evolution.errors import NotFound
+from ..evolution.ids import Kind, short_id
+from ..evolution.models import Node
+from ..evolution.outcomes import ExperimentStatus, Outcome
+from ..evolution.sampling import Member
+from ..evolution.statistics import Mean
+from . import documents, events
+from .connection import Reader, Row, Transaction
+
+Order = Literal["best", "newest", "oldest"]
+_ORDERS: dict[Order, str] = {
+    "best": "score IS NULL, score DESC, id",
+    "newest": "id DESC",
+    "oldest": "id",
+}
+
+
+@dataclass(frozen=True)
+class NewNode:
+    """A candidate that is about to be stored."""
+
+    campaign_id: int
+    name: str
+    motivation: str
+    files: Mapping[str, str]
+    fingerprint: str
+    parents: Sequence[int] = ()
+    inspired_by: Sequence[tuple[Kind, int]] = ()
+    is_baseline: bool = False
+
+
+async def add(tx: Transaction, new: NewNode) -> int:
+    """Store a candidate with all that belongs to it and return its number."""
+    code_bytes = sum(len(text.encode()) for text in new.files.values())
+    node_id = await tx.insert(
+        "INSERT INTO nodes (campaign_id, name, is_baseline, status, code_bytes, fingerprint, created_at)"
+        " VALUES (?, ?, ?, 'queued', ?, ?, ?)",
+        (new.campaign_id, new.name, new.is_baseline, code_bytes, new.fingerprint, time.time()),
+    )
+    await tx.execute("INSERT INTO node_texts (node_id, motivation) VALUES (?, ?)", (node_id, new.motivation))
+    await tx.many(
+        "INSERT INTO node_files (node_id, path, text) VALUES (?, ?, ?)",
+        [(node_id, path, text) for path, text in new.files.items()],
+    )
+    await tx.many(
+        "INSERT INTO lineage (node_id, position, parent_id) VALUES (?, ?, ?)",
+        [(node_id, position, parent) for position, parent in enumerate(new.parents)],
+    )
+    await tx.many(
+        "INSERT INTO inspirations (node_id, kind, ref_id) VALUES (?, ?, ?)",
+        [(node_id, kind, number) for kind, number in dict.fromkeys(new.inspired_by)],
+    )
+    await documents.put(tx, "motivation", node_id, f"{new.name}\n{new.motivation}", campaign_id=new.campaign_id)
+    await events.record(tx, new.campaign_id, "node_added", short_id("n", node_id), name=new.name)
+    return node_id
+
+
+_SELECT = (
+    "SELECT n.*, (SELECT group_concat(parent_id) FROM (SELECT parent_id FROM lineage WHERE node_id = n.id"
+    " ORDER BY position)) AS parents FROM nodes AS n"
+)
+
+
+async def get(reader: Reader, node_id: int) -> Node:
+    """The node of that number.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = await many(reader, [node_id])
+    return found[0]
+
+
+async def many(reader: Reader, node_ids: Sequence[int]) -> list[Node]:
+    """Nodes in the order asked for.
+
+    Raises:
+        NotFound: one of them does not exist.
+    """
+    marks = ", ".join("?" * len(node_ids))
+    rows = await reader.all(f"{_SELECT} WHERE n.id IN ({marks})", list(node_ids))
+    by_id = {row["id"]: _node(row) for row in rows}
+    missing = [short_id("n", number) for number in node_ids if number not in by_id]
+    if missing:
+        raise NotFound(
+            f"Expected existing nodes, but there is no {', '.join(missing)}. search_nodes lists those of a campaign."
+        )
+    return [by_id[number] for number in node_ids]
+
+
+async def listed(
+    reader: Reader,
+    campaign_id: int,
+    *,
+    order: Order = "best",
+    outcome: str | None = None,
+    limit: int = 20,
+    offset: int = 0,
+) -> list[Node]:
+    """A page of the nodes of a campaign. `outcome` is an `Outcome`, or `queued` or `running`."""
+    where, parameters = _filter(campaign_id, outcome)
+    rows = await reader.all(
+        f"{_SELECT} WHERE {where} ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?", [*parameters, limit, offset]
+    )
+    return [_node(row) for row in rows]
+
+
+async def count(reader: Reader, campaign_id: int, outcome: str | None = None) -> int:
+    """How many nodes a campaign has, all or those with an outcome."""
+    where, parameters = _filter(campaign_id, outcome)
+    return int(await reader.value(f"SELECT count(*) FROM nodes AS n WHERE {where}", parameters))
+
+
+def _filter(campaign_id: int, outcome: str | None) -> tuple[str, list[object]]:
+    if outcome is None:
+        return "n.campaign_id = ?", [campaign_id]
+    if outcome in (ExperimentStatus.QUEUED, ExperimentStatus.RUNNING):
+        return "n.campaign_id = ? AND n.status = ?", [campaign_id, outcome]
+    return "n.campaign_id = ? AND n.outcome = ? AND n.status = 'finished'", [campaign_id, outcome]
+
+
+async def recent_ids(reader: Reader, limit: int) -> list[int]:
+    """Numbers of the newest nodes of the workspace, newest first."""
+    return [row["id"] for row in await reader.all("SELECT id FROM nodes ORDER BY id DESC LIMIT ?", (limit,))]
+
+
+async def outcome_counts(reader: Reader, campaign_id: int) -> dict[str, int]:
+    """How many nodes ended how; those still on their way under their status."""
+    rows = await reader.all(
+        "SELECT CASE WHEN status = 'finished' THEN outcome ELSE status END AS state, count(*) AS nodes FROM nodes"
+        " WHERE campaign_id = ? GROUP BY state",
+        (campaign_id,),
+    )
+    return {row["state"]: row["nodes"] for row in rows}
+
+
+async def finished_scores(reader: Reader, campaign_id: int) -> list[tuple[int, float | None]]:
+    """(number, score) of every finished node, oldest first."""
+    rows = await reader.all(
+        "SELECT id, score FROM nodes WHERE campaign_id = ? AND status = 'finished' ORDER BY id", (campaign_id,)
+    )
+    return [(row["id"], row["score"]) for row in rows]
+
+
+async def files(reader: Reader, node_id: int) -> dict[str, str]:
+    """Path to text of a node's program."""
+    rows = await reader.all("SELECT path, text FROM node_files WHERE node_id = ? ORDER BY path", (node_id,))
+    return {row["path"]: row["text"] for row in rows}
+
+
+async def motivations(reader: Reader, node_ids: Sequence[int]) -> dict[int, str]:
+    """Node number to motivation."""
+    marks = ", ".join("?" * len(node_ids))
+    rows = await reader.all(f"SELECT node_id, motivation FROM node_texts WHERE node_id IN ({marks})", list(node_ids))
+    return {row["node_id"]: row["motivation"] for row in rows}
+
+
+async def inspirations(reader: Reader, node_id: int) -> list[str]:
+    """Short ids of what inspired a node."""
+    rows = await reader.all("SELECT kind, ref_id FROM inspirations WHERE node_id = ? ORDER BY kind, ref_id", (node_id,))
+    return [f"{row['kind']}{row['ref_id']}" for row in rows]
+
+
+async def children(reader: Reader, node_id: int, limit: int = 50) -> list[int]:
+    """Nodes that name this one as a parent, oldest first."""
+    rows = await reader.all(
+        "SELECT node_id FROM lineage WHERE parent_id = ? ORDER BY node_id LIMIT ?", (node_id, limit)
+    )
+    return [row["node_id"] for row in rows]
+
+
+async def with_fingerprint(reader: Reader, campaign_id: int, fingerprint: str) -> int | None:
+    """The oldest node of a campaign with the same program, if there is one."""
+    return await reader.value(
+        "SELECT id FROM nodes WHERE campaign_id = ? AND fingerprint = ? ORDER BY id LIMIT 1",
+        (campaign_id, fingerprint),
+    )
+
+
+async def count_visit(tx: Transaction, campaign_id: int, node_id: int) -> None:
+    """Note that a node was handed out as a parent."""
+    await tx.execute("UPDATE nodes SET visits = visits + 1 WHERE id = ?", (node_id,))
+    await tx.execute("UPDATE campaigns SET samples_drawn = samples_drawn + 1 WHERE id = ?", (campaign_id,))
+    await events.record(tx, campaign_id, "parent_sampled", short_id("n", node_id))
+
+
+async def set_state(tx: Transaction, node_id: int, status: ExperimentStatus, outcome: Outcome | None) -> None:
+    """Where the node's latest experiment is."""
+    await tx.execute("UPDATE nodes SET status = ?, outcome = ? WHERE id = ?", (status, outcome, node_id))
+
+
+async def set_score(tx: Transaction, node_id: int, stage: str, score: Mean) -> None:
+    """The node's score, from the seeds of one stage."""
+    await tx.execute(
+        "UPDATE nodes SET score = ?, score_stderr = ?, score_seeds = ?, score_stage = ? WHERE id = ?",
+        (score.value, score.stderr, score.seeds, stage, node_id),
+    )
+
+
+class ScoredNodes:
+    """The scored nodes of a campaign as a sampling policy sees them (`evolution.sampling.Population`).
+
+    Every question is answered from an index over (campaign, visits, score) or (campaign, score); the code of the
+    candidates is never touched.
+    """
+
+    def __init__(self, reader: Reader, campaign_id: int) -> None:
+        self._reader = reader
+        self._campaign_id = campaign_id
+
+    async def size(self) -> int:
+        """How many there are."""
+        return int(
+            await self._reader.value(
+                "SELECT count(*) FROM nodes WHERE campaign_id = ? AND score IS NOT NULL", (self._campaign_id,)
+            )
+        )
+
+    async def score_range(self) -> tuple[float, float] | None:
+        """Lowest and highest score; `None` where there is no scored node."""
+        row = await self._reader.one(
+            "SELECT (SELECT min(score) FROM nodes WHERE campaign_id = ?1 AND score IS NOT NULL) AS lowest,"
+            " (SELECT max(score) FROM nodes WHERE campaign_id = ?1 AND score IS NOT NULL) AS highest",
+            (self._campaign_id,),
+        )
+        return (row["lowest"], row["highest"]) if row is not None and row["lowest"] is not None else None
+
+    async def total_visits(self) -> int:
+        """How many parents the campaign has handed out."""
+        return int(await self._reader.value("SELECT samples_drawn FROM campaigns WHERE id = ?", (self._campaign_id,)))
+
+    async def best(self, count: int) -> list[Member]:
+        """Highest score first, the older one first among equals."""
+        return await self._members("ORDER BY score DESC, id LIMIT ?", [count])
+
+    async def best_per_visit_count(self, count: int) -> list[Member]:
+        """The best few nodes of each number of visits: one step along the index for each number that occurs."""
+        rows = await self._reader.all(
+            "WITH RECURSIVE occurring (visits) AS ("
+            " SELECT min(visits) FROM nodes WHERE campaign_id = ?1 AND score IS NOT NULL"
+            " UNION ALL SELECT (SELECT min(visits) FROM nodes WHERE campaign_id = ?1 AND score IS NOT NULL"
+            "  AND visits > occurring.visits) FROM occurring WHERE occurring.visits IS NOT NULL)"
+            " SELECT n.id, n.score, n.visits FROM occurring JOIN nodes AS n ON n.id IN (SELECT id FROM nodes AS m"
+            "  WHERE m.campaign_id = ?1 AND m.visits = occurring.visits AND m.score IS NOT NULL"
+            "  ORDER BY m.score DESC, m.id LIMIT ?2)",
+            (self._campaign_id, count),
+        )
+        return [_member(row) for row in rows]
+
+    async def at_rank(self, rank: int) -> Member:
+        """The node at a position in order of age, from 0."""
+        return (await self._members("ORDER BY id LIMIT 1 OFFSET ?", [rank]))[0]
+
+    async def _members(self, rest: str, parameters: list[int]) -> list[Member]:
+        rows = await self._reader.all(
+            f"SELECT id, score, visits FROM nodes WHERE campaign_id = ? AND score IS NOT NULL {rest}",
+            [self._campaign_id, *parameters],
+        )
+        return [_member(row) for row in rows]
+
+
+def _member(row: Row) -> Member:
+    return Member(row["id"], row["score"], row["visits"])
+
+
+def _node(row: Row) -> Node:
+    return Node(
+        id=row["id"],
+        campaign_id=row["campaign_id"],
+        name=row["name"],
+        parents=tuple(int(part) for part in row["parents"].split(",")) if row["parents"] else (),
+        is_baseline=bool(row["is_baseline"]),
+        status=ExperimentStatus(row["status"]),
+        outcome=Outcome(row["outcome"]) if row["outcome"] is not None else None,
+        score=row["score"],
+        score_stderr=row["score_stderr"],
+        score_seeds=row["score_seeds"],
+        score_stage=row["score_stage"],
+        visits=row["visits"],
+        code_bytes=row["code_bytes"],
+        created_at=row["created_at"],
+    )
