@@ -1,0 +1,1 @@
+"""Problems to evolve programs for: the contract a domain folder keeps, its loader, and the built-in domains."""

@@ -1,0 +1,201 @@
+"""What a domain folder promises: the typed form of `domain.toml`."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+from ..evolution.models import Metrics
+
+
+def _plain_relative_path(value: str) -> str:
+    path = PurePosixPath(value)
+    if value != str(path) or path.is_absolute() or ".." in path.parts or value in ("", "."):
+        raise ValueError(f"expected a plain relative path such as 'harness.py', but got {value!r}")
+    return value
+
+
+RelativePath = Annotated[str, AfterValidator(_plain_relative_path)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DomainInfo(_Section):
+    """`[domain]`: what the problem is called and what it needs."""
+
+    name: Name
+    version: str
+    """Raised whenever a score of the old version cannot be compared with one of the new."""
+    title: str
+    summary: str
+    """Two or three sentences for a list."""
+    shape: Literal["run"] = "run"
+    """`run`: harness and candidate run together and leave their outputs on disk."""
+    requirements: tuple[str, ...] = ()
+    """Packages that harness, candidate or evaluator import, as pip requirement strings."""
+
+
+class CandidateForm(_Section):
+    """`[candidate]`: what a candidate is made of, and what is refused before anything runs."""
+
+    entry: RelativePath
+    """The file that a one-file candidate fills."""
+    max_files: Annotated[int, Field(ge=1, le=500)] = 1
+    max_bytes: Annotated[int, Field(ge=1, le=20_000_000)] = 200_000
+    """Of all files together."""
+    must_define: tuple[str, ...] = ()
+    """Functions or classes that the entry file must define at its top level."""
+    forbidden_imports: tuple[str, ...] = ()
+    """Modules that no file may import by an import statement. A courtesy to the agent, not the defence: that is
+    the sandbox's part."""
+
+
+class ArraySpec(_Section):
+    """One array of an `.npz` output, checked byte for byte before the evaluator sees it."""
+
+    dtype: Literal["float64", "float32", "int64", "int32", "uint8", "bool"]
+    shape: tuple[int | str, ...]
+    """Lengths; a string names a parameter of the instance."""
+
+
+class OutputSpec(_Section):
+    """`[outputs.NAME]`: a file that the harness leaves in its output folder."""
+
+    file: RelativePath
+    max_bytes: Annotated[int, Field(ge=1)]
+    arrays: dict[Name, ArraySpec] | None = None
+    """With it the file must be an `.npz` that holds exactly these arrays; without it any bytes will do."""
+    required: bool = True
+
+
+class MetricSpec(_Section):
+    """`[metrics.NAME]`: a number that the evaluator reports."""
+
+    description: str
+    unit: str = ""
+
+
+class Fitness(_Section):
+    """`[fitness]`: how metrics become the one score, which is always maximised."""
+
+    metric: Name
+    direction: Literal["maximize", "minimize"] = "maximize"
+    """With `minimize` the score is the negated metric."""
+
+    def score(self, metrics: Metrics) -> float:
+        """The score of a full set of metrics. Raises `KeyError` where the metric is missing."""
+        value = metrics[self.metric]
+        return value if self.direction == "maximize" else -value
+
+
+class Stage(_Section):
+    """`[[stages]]`: a rung of the cascade. Bounds are those of harness and candidate together."""
+
+    name: Name
+    description: str = ""
+    cpu_seconds: Positive
+    """The budget: CPU time of the whole process tree."""
+    wall_seconds: Positive | None = None
+    """A generous outer bound; `None` is four times `cpu_seconds` plus 60."""
+    memory_mb: Positive = 2048.0
+    disk_mb: Positive = 512.0
+    """Of the output folder and of /tmp, each."""
+    output_mb: Positive = 32.0
+    """Of stdout and stderr together."""
+    pids: Annotated[int, Field(ge=1, le=4096)] = 64
+    cpus: Annotated[int, Field(ge=1)] = 1
+    """CPU slots that it holds while it runs."""
+    gpus: Annotated[int, Field(ge=0)] = 0
+    seeds: Annotated[int, Field(ge=1, le=64)] = 1
+    """Seeds it runs with when the caller names no number."""
+    evaluator_cpu_seconds: Positive = 60.0
+    evaluator_memory_mb: Positive = 2048.0
+    when_scored: Literal["continue", "finish"] = "continue"
+    """`finish`: a candidate that scores here has its final score, and the dearer stages are skipped."""
+    when_out_of_time: Literal["fail", "continue"] = "fail"
+    """`continue`: reaching the CPU or wall bound here sends the candidate on to the next stage."""
+    min_score: FiniteFloat | None = None
+    """A lower score ends the cascade here, as `rejected`."""
+    on_request: bool = False
+    """Runs only where an experiment names it, never on the way to another stage."""
+
+    @property
+    def wall_bound(self) -> float:
+        """Seconds of wall time allowed."""
+        return self.wall_seconds if self.wall_seconds is not None else 4 * self.cpu_seconds + 60
+
+
+class Artifact(_Section):
+    """`[[artifacts]]`: a file that the evaluator may leave beside the metrics, kept with the node."""
+
+    file: RelativePath
+    description: str = ""
+    mime_type: str = "application/octet-stream"
+    max_bytes: Annotated[int, Field(ge=1, le=64_000_000)] = 1_000_000
+
+
+class Scripts(_Section):
+    """`[scripts]`: the two programs of a domain, and the neighbours that they import."""
+
+    harness: RelativePath = "harness.py"
+    harness_files: tuple[RelativePath, ...] = ()
+    """Further files that are laid beside the harness."""
+    evaluator: RelativePath = "evaluator.py"
+    evaluator_files: tuple[RelativePath, ...] = ()
+
+
+class DomainSpec(_Section):
+    """A whole `domain.toml`."""
+
+    domain: DomainInfo
+    candidate: CandidateForm
+    scripts: Scripts = Scripts()
+    instances: dict[Name, dict[Name, int | float | str | bool]] = {}
+    """Named sets of parameters; the first is the default."""
+    outputs: dict[Name, OutputSpec]
+    metrics: dict[Name, MetricSpec]
+    fitness: Fitness
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    default_stage: Name
+    """The stage that `run_experiment` aims at when the caller names none."""
+    artifacts: tuple[Artifact, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            raise ValueError(f"stages: expected distinct names, but got {names}")
+        if self.default_stage not in names:
+            raise ValueError(f"default_stage: expected one of {names}, but got {self.default_stage!r}")
+        if self.fitness.metric not in self.metrics:
+            raise ValueError(f"fitness.metric: expected one of {list(self.metrics)}, but got {self.fitness.metric!r}")
+        for output_name, output in self.outputs.items():
+            for array_name, array in (output.arrays or {}).items():
+                for length in array.shape:
+                    for instance, parameters in self.instances.items() if isinstance(length, str) else ():
+                        if not isinstance(parameters.get(str(length)), int):
+                            raise ValueError(
+                                f"outputs.{output_name}.arrays.{array_name}.shape: expected {length!r} to be an "
+                                f"integer parameter of instance {instance!r}, which has {sorted(parameters)}"
+                            )
+        return self
+
+    def stage(self, name: str) -> Stage | None:
+        """The stage of that name."""
+        return next((stage for stage in self.stages if stage.name == name), None)
+
+    def cascade(self, target: str) -> tuple[Stage, ...]:
+        """The stages an experiment walks to reach `target`, `target` last."""
+        way: list[Stage] = []
+        for stage in self.stages:
+            if stage.name == target:
+                return (*way, stage)
+            if not stage.on_request:
+                way.append(stage)
+        raise KeyError(target)

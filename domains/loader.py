@@ -1,0 +1,226 @@
+"""Finds domain folders (built in, installed by entry point, or given by path) and reads them with errors that teach."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..evolution.errors import DomainError, NotFound
+from .contract import DomainSpec
+
+ENTRY_POINT_GROUP = "asi_evolve.domains"
+MAX_TEXT_BYTES = 200_000
+
+
+class SeedCognition(BaseModel):
+    """One item of a domain's `cognition.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    body: str
+    symptom: str = ""
+    source: str
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain folder, read and checked."""
+
+    folder: Path
+    spec: DomainSpec
+    brief: str
+    baseline: dict[str, str]
+    """Path to text, the program that the search starts from."""
+
+    @property
+    def name(self) -> str:
+        """Its own name, unique among built-in and installed domains."""
+        return self.spec.domain.name
+
+    def cognition(self) -> tuple[SeedCognition, ...]:
+        """The prior knowledge that a campaign on this domain begins with.
+
+        Raises:
+            DomainError: `cognition.yaml` breaks the contract.
+        """
+        return _read_cognition(self.folder / "cognition.yaml")
+
+    def data_folder(self, visibility: str) -> Path | None:
+        """`data/public` or `data/hidden`, where the domain has it."""
+        folder = self.folder / "data" / visibility
+        return folder if folder.is_dir() else None
+
+    def parameters(self, instance: str | None) -> tuple[str | None, dict[str, int | float | str | bool]]:
+        """Name and parameters of an instance; the domain's first where `instance` is `None`.
+
+        Raises:
+            NotFound: the domain has no such instance.
+        """
+        instances = self.spec.instances
+        if instance is None:
+            return next(iter(instances.items()), (None, {}))
+        if instance not in instances:
+            choice = f"one of {', '.join(instances)}" if instances else "none (the domain has no instances)"
+            raise NotFound(f"Expected instance of domain {self.name} to be {choice}, but got {instance!r}.")
+        return instance, instances[instance]
+
+    def script_files(self, role: str) -> dict[str, Path]:
+        """Name in the sandbox to path on disk, for `harness` or `evaluator` and its neighbours."""
+        scripts = self.spec.scripts
+        main, neighbours = (
+            (scripts.harness, scripts.harness_files)
+            if role == "harness"
+            else (scripts.evaluator, scripts.evaluator_files)
+        )
+        return {name: self.folder / name for name in (main, *neighbours)}
+
+    def evaluator_sha256(self) -> str:
+        """Hash over the evaluator, its neighbours and `domain.toml`: what a score depends on besides the candidate."""
+        digest = hashlib.sha256()
+        judged_by = self.script_files("evaluator") | {"domain.toml": self.folder / "domain.toml"}
+        for name, path in sorted(judged_by.items()):
+            data = path.read_bytes()
+            digest.update(f"{name}\0{len(data)}\0".encode())
+            digest.update(data)
+        return digest.hexdigest()
+
+
+def built_in_folders() -> dict[str, Path]:
+    """Name to folder of the domains that come with this package."""
+    here = Path(__file__).parent
+    return {path.parent.name: path.parent for path in sorted(here.glob("*/domain.toml"))}
+
+
+def installed_folders() -> dict[str, Path]:
+    """Name to folder of the domains that other packages announce.
+
+    An entry point of group `asi_evolve.domains` names a function without arguments that returns the folder, or a
+    package whose folder it is.
+    """
+    found: dict[str, Path] = {}
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            target: Any = point.load()
+            found[point.name] = Path(str(target() if callable(target) else next(iter(target.__path__))))
+        except Exception as error:  # a plug-in can raise anything
+            raise DomainError(
+                f"Entry point {ENTRY_POINT_GROUP}:{point.name} ({point.value}) failed: {error!r}."
+            ) from error
+    return found
+
+
+def find_domain(name_or_path: str) -> Domain:
+    """Load a domain by its name, or by the absolute path of its folder.
+
+    Raises:
+        NotFound: no such domain.
+        DomainError: the folder breaks the contract.
+    """
+    if "/" in name_or_path or name_or_path.startswith(("~", ".")):
+        folder = Path(name_or_path).expanduser()
+        if not folder.is_absolute():
+            raise NotFound(f"Expected a domain name or the absolute path of a folder, but got {name_or_path!r}.")
+        return load_domain(folder)
+    folders = built_in_folders() | installed_folders()
+    if name_or_path not in folders:
+        raise NotFound(
+            f"Expected a domain out of {', '.join(folders) or '(none found)'} or the absolute path of a domain folder, "
+            f"but got {name_or_path!r}."
+        )
+    return load_domain(folders[name_or_path])
+
+
+def load_domain(folder: Path) -> Domain:
+    """Read and check a whole domain folder.
+
+    Raises:
+        NotFound: the folder does not exist.
+        DomainError: a file is missing or breaks the contract; the message names file and key.
+    """
+    folder = folder.resolve()
+    if not folder.is_dir():
+        raise NotFound(f"Expected a domain folder, but {folder} does not exist or is not a folder.")
+    spec = _read_spec(folder / "domain.toml")
+    brief = _read_text(folder / "brief.md", "what the Researcher reads")
+    baseline = _read_baseline(folder, spec)
+    domain = Domain(folder=folder, spec=spec, brief=brief, baseline=baseline)
+    for role in ("harness", "evaluator"):
+        for name, path in domain.script_files(role).items():
+            if not path.is_file():
+                raise DomainError(
+                    f"{folder / 'domain.toml'}: scripts.{role}: expected the file {name} beside it, but there is none."
+                )
+    return domain
+
+
+def _read_spec(path: Path) -> DomainSpec:
+    if not path.is_file():
+        raise DomainError(f"{path}: expected this file, which makes a folder a domain, but there is none.")
+    try:
+        return DomainSpec.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DomainError(f"{path}: expected TOML in UTF-8, but {error}.") from error
+    except ValidationError as error:
+        raise DomainError(_explain(path, error)) from error
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    lines = [
+        f"{path}: {'.'.join(str(part) for part in problem['loc']) or 'the file'}: {problem['msg']}"
+        for problem in error.errors()
+    ]
+    return "\n".join(lines)
+
+
+def _read_text(path: Path, purpose: str) -> str:
+    if not path.is_file():
+        raise DomainError(f"{path}: expected this file ({purpose}), but there is none.")
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise DomainError(f"{path}: expected at most {MAX_TEXT_BYTES} bytes, but it has {path.stat().st_size}.")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DomainError(f"{path}: expected UTF-8 text, but {error}.") from error
+
+
+def _read_baseline(folder: Path, spec: DomainSpec) -> dict[str, str]:
+    root = folder / "baseline"
+    files = {
+        path.relative_to(root).as_posix(): _read_text(path, "a file of the baseline")
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    if spec.candidate.entry not in files:
+        raise DomainError(
+            f"{folder / 'domain.toml'}: candidate.entry: expected baseline/{spec.candidate.entry}, but baseline/ "
+            f"holds {sorted(files) or 'nothing'}."
+        )
+    return files
+
+
+def _read_cognition(path: Path) -> tuple[SeedCognition, ...]:
+    if not path.exists():
+        return ()
+    import yaml  # only here: a server answers `initialize` without it
+
+    try:
+        loaded: Any = yaml.safe_load(_read_text(path, "prior knowledge"))
+    except yaml.YAMLError as error:
+        raise DomainError(f"{path}: expected YAML, but {error}.") from error
+    if not isinstance(loaded, list):
+        raise DomainError(f"{path}: expected a list of items, but got {type(loaded).__name__}.")
+    items: list[SeedCognition] = []
+    for number, item in enumerate(cast("list[Any]", loaded), start=1):
+        try:
+            items.append(SeedCognition.model_validate(item))
+        except ValidationError as error:
+            raise DomainError(_explain(Path(f"{path}: item {number}"), error)) from error
+    return tuple(items)
