@@ -1,0 +1,1 @@
+"""The process: command line, settings, MCP application, transports, demo and doctor."""

@@ -1,0 +1,140 @@
+"""The command `asi-evolve`. Each subcommand imports what it needs when it runs: `serve` has to start in a second."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..evolution.errors import EvolveError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand and return the exit status."""
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except EvolveError as error:
+        print(f"asi-evolve: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="asi-evolve",
+        description="Evolve programs by experiment, driven by a coding agent over MCP.",
+        epilog="Every setting can also be given as an environment variable ASI_EVOLVE_*; see docs/settings.md.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    workspace = argparse.ArgumentParser(add_help=False)
+    workspace.add_argument("--workspace", type=Path, dest="home", help="workspace folder (else ASI_EVOLVE_HOME)")
+
+    serve = commands.add_parser("serve", parents=[workspace], help="run the MCP server")
+    serve.add_argument("--transport", choices=("stdio", "http"), help="default: stdio")
+    serve.add_argument("--host", dest="http_host", help="HTTP: address to listen on; default 127.0.0.1")
+    serve.add_argument("--port", type=int, dest="http_port", help="HTTP: port to listen on; default 8321")
+    serve.set_defaults(run=_serve)
+
+    demo = commands.add_parser("demo", help="play a campaign on circle packing with a scripted agent")
+    demo.add_argument("--workspace", type=Path, dest="home", help="workspace to play in; default: one that is removed")
+    demo.add_argument("--output", type=Path, default=Path("demo-output"), help="where pictures go; default demo-output")
+    demo.set_defaults(run=_demo)
+
+    engineer = commands.add_parser(
+        "engineer", parents=[workspace], help="run the engineer daemon (servers start it themselves)"
+    )
+    engineer.add_argument("--cpu-slots", type=int, dest="cpu_slots")
+    engineer.add_argument("--gpus", help="auto, none, or device numbers such as 0,1")
+    engineer.add_argument("--idle-seconds", type=float, dest="idle_seconds")
+    engineer.set_defaults(run=_engineer)
+
+    doctor = commands.add_parser("doctor", parents=[workspace], help="check what this machine can do")
+    doctor.add_argument("--json", action="store_true", dest="as_json", help="machine-readable")
+    doctor.set_defaults(run=_doctor)
+
+    listing = commands.add_parser("campaigns", parents=[workspace], help="list the campaigns of a workspace")
+    listing.add_argument("--json", action="store_true", dest="as_json", help="machine-readable")
+    listing.set_defaults(run=_campaigns)
+
+    export = commands.add_parser("export", parents=[workspace], help="write a campaign to a folder")
+    export.add_argument("campaign", help="campaign id, such as c1")
+    export.add_argument("folder", type=Path, help="a folder that does not exist yet")
+    export.set_defaults(run=_export)
+
+    commands.add_parser("version", help="print the version").set_defaults(run=_version)
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> Any:
+    """Settings from the environment, overridden by what the command line gives."""
+    from pydantic import ValidationError
+
+    from .settings import Settings
+
+    given = {
+        name: value for name, value in vars(options).items() if name in Settings.model_fields and value is not None
+    }
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        problems = [
+            f"{'ASI_EVOLVE_' + str(problem['loc'][0]).upper() if problem['loc'] else 'settings'}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+        raise EvolveError("\n".join(problems)) from error
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from .serve import run_server
+
+    return run_server(_settings(options))
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .demo.play import play
+
+    return asyncio.run(play(options.home, options.output))
+
+
+def _engineer(options: argparse.Namespace) -> int:
+    from .daemon import run_engineer
+
+    return run_engineer(_settings(options))
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from .doctor import examine, print_findings
+
+    findings = examine(_settings(options))
+    if options.as_json:
+        print(json.dumps([finding.as_fields() for finding in findings], indent=1))
+    else:
+        print_findings(findings)
+    return 1 if any(finding.blocks for finding in findings) else 0
+
+
+def _campaigns(options: argparse.Namespace) -> int:
+    from .export import list_campaigns
+
+    return asyncio.run(list_campaigns(_settings(options).home, as_json=options.as_json))
+
+
+def _export(options: argparse.Namespace) -> int:
+    from .export import export_campaign
+
+    return asyncio.run(export_campaign(_settings(options).home, options.campaign, options.folder))
+
+
+def _version(_: argparse.Namespace) -> int:
+    print(f"asi-evolve-mcp {version('asi-evolve-mcp')}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""Settings: environment variables `ASI_EVOLVE_*`, overridden by the command line. Described in docs/settings.md."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import platformdirs
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Settings(BaseSettings):
+    """What a human decides about a server and its engineer. No tool call can change any of it."""
+
+    model_config = SettingsConfigDict(env_prefix="ASI_EVOLVE_", extra="ignore", frozen=True)
+
+    home: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("asi-evolve")),
+        description="The workspace folder: database, artifacts, jobs in flight. Not on a network file system.",
+    )
+    python: str | None = Field(
+        default=None,
+        description="Interpreter that runs harness, candidate and evaluator; the server's own if unset.",
+    )
+    cpu_slots: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        description="CPU slots of the engineer; most stages hold one while they run. Default: the number of CPUs.",
+    )
+    gpus: str = Field(
+        default="auto",
+        description="Device numbers the engineer may hand out, such as 0,1; auto finds them, none uses no GPU.",
+    )
+    idle_seconds: Annotated[float, Field(gt=0)] = Field(
+        default=600.0, description="The engineer daemon ends after so many seconds without work."
+    )
+    transport: Literal["stdio", "http"] = Field(
+        default="stdio", description="How clients reach the server: stdio, or streamable HTTP."
+    )
+    http_host: str = Field(
+        default="127.0.0.1", description="Address to listen on; other than loopback needs http_token."
+    )
+    http_port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8321, description="Port to listen on.")
+    http_allowed_hosts: str = Field(
+        default="",
+        description="Names that clients reach the server by besides loopback, such as box.lan:8321, comma-separated.",
+    )
+    http_token: SecretStr | None = Field(
+        default=None, description="Bearer token that every HTTP client must send; at least 16 characters."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="WARNING", description="What the server writes to stderr."
+    )
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("python")
+    @classmethod
+    def _executable(cls, value: str | None) -> str | None:
+        if value is not None and not os.access(value, os.X_OK):
+            raise ValueError(f"expected the absolute path of a Python interpreter, but {value!r} is none")
+        return value
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        token = self.http_token.get_secret_value() if self.http_token is not None else None
+        if token is not None and len(token) < 16:
+            raise ValueError("http_token: expected at least 16 characters")
+        if self.transport == "http" and self.http_host not in LOOPBACK and token is None:
+            raise ValueError(
+                f"http_host={self.http_host} lets other machines in, so a token is needed: set ASI_EVOLVE_HTTP_TOKEN "
+                "(for instance to the output of: openssl rand -hex 24), or listen on 127.0.0.1"
+            )
+        return self
+
+    def gpu_devices(self) -> tuple[int, ...]:
+        """Device numbers that the engineer may hand out."""
+        if self.gpus == "none":
+            return ()
+        if self.gpus == "auto":
+            return tuple(sorted(int(path.name[6:]) for path in Path("/dev").glob("nvidia[0-9]*")))
+        return tuple(int(part) for part in self.gpus.split(","))
+
+    @field_validator("gpus")
+    @classmethod
+    def _device_list(cls, value: str) -> str:
+        if value not in ("auto", "none") and not all(part.strip().isdigit() for part in value.split(",")):
+            raise ValueError(f"expected auto, none, or device numbers such as 0,1, but got {value!r}")
+        return value

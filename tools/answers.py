@@ -1,0 +1,152 @@
+"""How answers look: compact, short ids, no nulls, numbers with as many digits as matter."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, ParamSpec, TypeVar
+
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp_types import CallToolResult, TextContent
+
+from ..evolution.errors import EvolveError
+from ..evolution.ids import short_id
+from ..evolution.models import CognitionItem, Evaluation, Experiment, Lesson, Node
+from ..evolution.outcomes import ExperimentStatus
+from ..evolution.text import excerpt
+
+Detail = Literal["concise", "full"]
+Answer = CallToolResult
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def anticipated(tool: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    """Let the text of anticipated failures reach the model; anything else is a bug and stays in the server's log."""
+
+    @functools.wraps(tool)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await tool(*args, **kwargs)
+        except EvolveError as error:
+            raise ToolError(str(error)) from error
+        except OSError as error:
+            raise ToolError(f"The server could not use a file: {error}. Nothing was stored.") from error
+
+    return call
+
+
+def answer(**fields: Any) -> Answer:
+    """A structured answer; fields that are `None` are left out. Clients show the structured form, old ones the text."""
+    structured = {name: value for name, value in fields.items() if value is not None}
+    text = json.dumps(structured, ensure_ascii=False, separators=(",", ":"))
+    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=structured)
+
+
+def page(title: str, text: str, offset: int, limit: int) -> Answer:
+    """Part of a long text, as plain text: clients would show a structured one with every newline escaped."""
+    part = text[offset : offset + limit]
+    end = offset + len(part)
+    more = f"; next_offset={end}" if end < len(text) else ""
+    head = f"[{title}: characters {offset} to {end} of {len(text)}{more}]"
+    return CallToolResult(content=[TextContent(type="text", text=f"{head}\n{part}")])
+
+
+def number(value: float) -> float:
+    """Twelve significant digits: enough to tell scores apart, short enough to read."""
+    return float(f"{value:.12g}")
+
+
+def numbers(values: Mapping[str, float]) -> dict[str, float]:
+    """Metrics, rounded for reading."""
+    return {name: number(value) for name, value in values.items()}
+
+
+def ids(kind: Literal["c", "n", "e", "k", "l", "a"], values: Sequence[int]) -> list[str]:
+    """Short ids."""
+    return [short_id(kind, value) for value in values]
+
+
+def without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that have a value."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def node_line(node: Node) -> dict[str, Any]:
+    """A node in a list."""
+    state = node.outcome if node.status is ExperimentStatus.FINISHED else node.status
+    return without_none(
+        {
+            "id": short_id("n", node.id),
+            "name": node.name,
+            "score": number(node.score) if node.score is not None else None,
+            "stderr": number(node.score_stderr) if node.score_stderr is not None else None,
+            "seeds": node.score_seeds if node.score_seeds > 1 else None,
+            "outcome": str(state),
+            "parents": ids("n", node.parents) or None,
+            "visits": node.visits or None,
+            "baseline": True if node.is_baseline else None,
+        }
+    )
+
+
+def evaluation_fields(evaluation: Evaluation) -> dict[str, Any]:
+    """One run: outcome, numbers and what it took."""
+    usage = evaluation.usage
+    limit = evaluation.limit
+    return without_none(
+        {
+            "stage": evaluation.stage,
+            "seed": evaluation.seed,
+            "outcome": str(evaluation.outcome),
+            "reason": evaluation.reason or None,
+            "score": number(evaluation.score) if evaluation.score is not None else None,
+            "metrics": numbers(evaluation.metrics) or None,
+            "limit": f"{limit.name}: used {limit.used:.4g} of {limit.allowed:.4g} {limit.unit}" if limit else None,
+            "cpu_s": round(usage.cpu_seconds, 2),
+            "wall_s": round(usage.wall_seconds, 2),
+            "gpu_s": round(usage.gpu_seconds, 2) or None,
+            "memory_mb": round(usage.peak_memory_mb, 1),
+        }
+    )
+
+
+def experiment_line(experiment: Experiment) -> dict[str, Any]:
+    """An experiment in a list."""
+    return without_none(
+        {
+            "experiment": short_id("e", experiment.id),
+            "node": short_id("n", experiment.node_id),
+            "status": str(experiment.status),
+            "outcome": str(experiment.outcome) if experiment.outcome is not None else None,
+            "stage": experiment.current_stage or experiment.stage,
+            "score": number(experiment.score) if experiment.score is not None else None,
+            "reason": excerpt(experiment.reason, 1200) or None,
+        }
+    )
+
+
+def cognition_fields(item: CognitionItem, limit: int) -> dict[str, Any]:
+    """A cognition item with its body cut to `limit` characters."""
+    return without_none(
+        {
+            "id": short_id("k", item.id),
+            "title": item.title,
+            "body": excerpt(item.body, limit),
+            "symptom": item.symptom or None,
+            "source": item.source,
+            "tags": list(item.tags) or None,
+            "origin": str(item.origin),
+        }
+    )
+
+
+def lesson_fields(lesson: Lesson, limit: int = 500) -> dict[str, Any]:
+    """A lesson with the node that taught it."""
+    return {
+        "id": short_id("l", lesson.id),
+        "node": short_id("n", lesson.node_id),
+        "text": excerpt(lesson.text, limit),
+    }

@@ -1,0 +1,322 @@
+"""Domains and campaigns: what can be searched, starting a search, and where it stands."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from ..database import analyses, campaigns, cognition, experiments, nodes
+from ..database.workspace import Workspace
+from ..domains.loader import Domain, built_in_folders, find_domain, installed_folders
+from ..evolution import budgets
+from ..evolution.budgets import BudgetUse
+from ..evolution.errors import BadInput, DomainError
+from ..evolution.ids import parse_id, short_id
+from ..evolution.models import Budget, Campaign, CampaignSettings
+from ..evolution.novelty import fingerprint
+from ..evolution.outcomes import ExperimentStatus
+from ..evolution.sampling import make_sampler
+from ..evolution.statistics import staircase
+from ..evolution.text import accepted, excerpt
+from .answers import (
+    Answer,
+    Detail,
+    answer,
+    anticipated,
+    experiment_line,
+    ids,
+    lesson_fields,
+    node_line,
+    number,
+    without_none,
+)
+from .knowledge import seed_items
+from .laboratory import Laboratory
+
+
+class CampaignTools:
+    """list_domains, start_campaign, campaign_status, update_campaign."""
+
+    def __init__(self, laboratory: Laboratory) -> None:
+        self._laboratory = laboratory
+
+    @anticipated
+    async def list_domains(
+        self,
+        domain: Annotated[
+            str | None, Field(description="Name, or absolute path of a domain folder, to see one in full.")
+        ] = None,
+        detail: Annotated[Detail, Field(description="concise or full (with each domain's brief).")] = "concise",
+    ) -> Answer:
+        """List the problems that programs can be evolved for. With `domain`, show one in full: the brief for the
+        Researcher, stages with their budgets, metrics, instances. A domain of the user's own is a folder: give its
+        absolute path, here and to start_campaign; what is wrong with it is answered with file and key.
+        """
+        if domain is not None:
+            return answer(domain=_domain_fields(find_domain(domain), full=True))
+        found: list[dict[str, Any]] = []
+        for name, folder in (built_in_folders() | installed_folders()).items():
+            try:
+                found.append(_domain_fields(find_domain(str(folder)), full=detail == "full"))
+            except DomainError as error:  # one broken plug-in must not hide the others
+                found.append({"name": name, "broken": str(error)})
+        return answer(domains=found, next="start_campaign(domain=...), or list_domains(domain=...) for its brief.")
+
+    @anticipated
+    async def start_campaign(
+        self,
+        domain: Annotated[str, Field(description="Domain name, or absolute path of a domain folder.")],
+        name: Annotated[str, Field(description="A short name for humans; default: the domain's.")] = "",
+        goal: Annotated[str, Field(description="What this search is after, in a sentence or two.")] = "",
+        instance: Annotated[str | None, Field(description="Instance of the domain; default: its first.")] = None,
+        sampler: Annotated[str, Field(description="How parents are drawn: ucb1 (default), greedy, random.")] = "ucb1",
+        budget: Annotated[
+            Budget | None,
+            Field(description="Bounds; default experiments=100. Others are unbounded unless given."),
+        ] = None,
+        seed: Annotated[int, Field(ge=0, lt=2**31, description="Base of all random choices, default 0.")] = 0,
+        seeds: Annotated[int, Field(ge=1, le=64, description="Evaluation seeds per experiment, default 1.")] = 1,
+    ) -> Answer:
+        """Start a search on a domain: stores the campaign, loads the domain's prior knowledge, and queues the baseline
+        program as node and experiment number one. The answer holds the brief: read it before you write a candidate.
+        Every bound of the budget that is reached makes run_experiment refuse until it is raised.
+        """
+        make_sampler(sampler)
+        chosen = find_domain(domain)
+        instance, _ = chosen.parameters(instance)
+        settings = CampaignSettings(
+            sampler=sampler,
+            seed=seed,
+            seeds=seeds,
+            python=self._laboratory.python,
+            budget=budget or Budget(),
+        )
+        seed_cognition = seed_items(chosen.name, chosen.cognition())
+        workspace = await self._laboratory.workspace()
+        async with workspace.transaction() as tx:
+            campaign_id = await campaigns.add(
+                tx,
+                name=accepted(name, "name", limit=120, required=False) or chosen.spec.domain.title,
+                goal=accepted(goal, "goal", limit=2000, required=False),
+                domain=domain if domain == chosen.name else str(chosen.folder),
+                domain_name=chosen.name,
+                domain_version=chosen.spec.domain.version,
+                instance=instance,
+                settings=settings,
+            )
+            for item in seed_cognition:
+                await cognition.add(tx, item)
+            node_id = await nodes.add(
+                tx,
+                nodes.NewNode(
+                    campaign_id=campaign_id,
+                    name="baseline",
+                    motivation="The program that the search starts from.",
+                    files=chosen.baseline,
+                    fingerprint=fingerprint(chosen.baseline),
+                    is_baseline=True,
+                ),
+            )
+            experiment_id = await experiments.enqueue(
+                tx,
+                campaign_id=campaign_id,
+                node_id=node_id,
+                stage=chosen.spec.default_stage,
+                seeds=[seed + place for place in range(seeds)],
+            )
+        self._laboratory.wake_engineer()
+        return answer(
+            campaign=short_id("c", campaign_id),
+            instance=instance,
+            baseline={"node": short_id("n", node_id), "experiment": short_id("e", experiment_id)},
+            budget=settings.budget.model_dump(exclude_none=True),
+            cognition_items=await cognition.count(workspace.read, chosen.name),
+            brief=chosen.brief[:7000],
+            next=f"wait_experiment(experiments=['{short_id('e', experiment_id)}']), then "
+            f"sample_nodes(campaign='{short_id('c', campaign_id)}').",
+        )
+
+    @anticipated
+    async def campaign_status(
+        self,
+        campaign: Annotated[str | None, Field(description="Campaign id; without it, a list of campaigns.")] = None,
+        detail: Annotated[Detail, Field(description="concise or full (more nodes and lessons).")] = "concise",
+    ) -> Answer:
+        """Where a search stands, enough to go on after losing all context: goal, settings, budget used, best node,
+        latest nodes, running experiments, plateau, nodes that still need an analysis, lessons, and what to do next.
+        Without `campaign` it lists the campaigns of this workspace.
+        """
+        workspace = await self._laboratory.workspace()
+        if campaign is None:
+            found = await campaigns.recent(workspace.read, limit=20)
+            return answer(
+                campaigns=[await campaign_line(workspace, entry) for entry in found],
+                next="campaign_status(campaign=...)" if found else "list_domains, then start_campaign.",
+            )
+        chosen = await campaigns.get(workspace.read, parse_id(campaign, "c"))
+        return answer(**await status_fields(workspace, chosen, detail))
+
+    @anticipated
+    async def update_campaign(
+        self,
+        campaign: Annotated[str, Field(description="Campaign id.")],
+        budget: Annotated[
+            Budget | None, Field(description="New bounds; those you leave out become unbounded (experiments: 100).")
+        ] = None,
+        sampler: Annotated[str | None, Field(description="ucb1, greedy or random.")] = None,
+        seeds: Annotated[int | None, Field(ge=1, le=64, description="Evaluation seeds per experiment.")] = None,
+    ) -> Answer:
+        """Change the budget, the parent sampler or the number of seeds of a campaign. Raise a budget only when the user
+        has agreed: it stands for their machine's time. What you leave out stays as it is; a budget is replaced whole.
+        """
+        if sampler is not None:
+            make_sampler(sampler)
+        workspace = await self._laboratory.workspace()
+        async with workspace.transaction() as tx:
+            chosen = await campaigns.get(tx, parse_id(campaign, "c"))
+            changes = without_none({"budget": budget, "sampler": sampler, "seeds": seeds})
+            if not changes:
+                raise BadInput("Expected a change of budget, sampler or seeds, but got none.")
+            settings = chosen.settings.model_copy(update=changes)
+            await campaigns.change_settings(tx, chosen.id, settings)
+            use = await campaigns.use(tx, chosen, time.time())
+        reached = budgets.reached(settings.budget, use)
+        return answer(
+            campaign=short_id("c", chosen.id),
+            settings=_settings_fields(settings),
+            reached=reached or None,
+            next="The campaign is still at a bound." if reached else f"sample_nodes(campaign='{campaign}').",
+        )
+
+
+async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail) -> dict[str, Any]:
+    """Everything that `campaign_status` says of one campaign."""
+    reader = workspace.read
+    many = 20 if detail == "full" else 5
+    use = await campaigns.use(reader, campaign, time.time())
+    running = await experiments.unfinished(reader, campaign.id, limit=many)
+    unanalysed = await analyses.without_analysis(reader, campaign.id)
+    lessons = await analyses.latest_lessons(reader, campaign.id, limit=many)
+    reached = budgets.reached(campaign.settings.budget, use)
+    steps = await _improvements(workspace, campaign.id)
+    return {
+        "campaign": short_id("c", campaign.id),
+        "name": campaign.name,
+        "goal": campaign.goal or None,
+        "domain": campaign.domain_name,
+        "instance": campaign.instance,
+        "settings": _settings_fields(campaign.settings),
+        "used": _use_fields(use),
+        "reached": reached or None,
+        "nodes": await nodes.outcome_counts(reader, campaign.id),
+        "best": [
+            node_line(node) for node in await nodes.listed(reader, campaign.id, limit=3) if node.score is not None
+        ],
+        "improvements": steps[-many:] or None,
+        "plateau": {"candidates_since_best": use.since_best},
+        "latest": [node_line(node) for node in await nodes.listed(reader, campaign.id, order="newest", limit=many)],
+        "unfinished": [experiment_line(experiment) for experiment in running] or None,
+        "needs_analysis": ids("n", unanalysed) or None,
+        "lessons": [lesson_fields(lesson, 300) for lesson in lessons] or None,
+        "lesson_count": await analyses.lesson_count(reader, campaign.id),
+        "next": _advice(campaign, use, reached, [experiment.id for experiment in running], unanalysed),
+    }
+
+
+def _advice(campaign: Campaign, use: BudgetUse, reached: list[str], running: list[int], unanalysed: list[int]) -> str:
+    own = short_id("c", campaign.id)
+    if unanalysed:
+        first = short_id("n", unanalysed[0])
+        return f"get_node(node='{first}'), then record_analysis for it: lessons steer the next rounds."
+    if reached:
+        return (
+            f"The campaign has reached a bound: {'; '.join(reached)}. Report the best node to the user, or with their "
+            f"consent raise it with update_campaign(campaign='{own}', budget=...)."
+        )
+    if use.best_score is None:
+        if running:
+            return f"wait_experiment(experiments={ids('e', running[:5])}): nothing has scored yet."
+        return f"search_nodes(campaign='{own}') shows what went wrong; promote_node runs a node again."
+    if use.since_best >= 10:
+        return (
+            f"sample_nodes(campaign='{own}'); no new best in {use.since_best} candidates: leave the best node's "
+            "neighbourhood, try cognition that nobody has used, or promote_node the best to make sure of it."
+        )
+    return f"sample_nodes(campaign='{own}'), then run_experiment with a candidate."
+
+
+async def _improvements(workspace: Workspace, campaign_id: int) -> list[dict[str, Any]]:
+    """The nodes that beat all before them, in order."""
+    finished = await nodes.finished_scores(workspace.read, campaign_id)
+    steps = staircase([score for _, score in finished]).steps
+    return [{"node": short_id("n", finished[place][0]), "score": number(score)} for place, score in steps]
+
+
+async def campaign_line(workspace: Workspace, campaign: Campaign) -> dict[str, Any]:
+    """A campaign in a list."""
+    use = await campaigns.use(workspace.read, campaign, time.time())
+    running = await experiments.unfinished(workspace.read, campaign.id, limit=20)
+    return without_none(
+        {
+            "campaign": short_id("c", campaign.id),
+            "name": campaign.name,
+            "domain": campaign.domain_name,
+            "instance": campaign.instance,
+            "experiments": f"{use.experiments} of {campaign.settings.budget.experiments}",
+            "best_score": number(use.best_score) if use.best_score is not None else None,
+            "unfinished": sum(experiment.status is not ExperimentStatus.FINISHED for experiment in running) or None,
+        }
+    )
+
+
+def _settings_fields(settings: CampaignSettings) -> dict[str, Any]:
+    return settings.model_dump(exclude_none=True, mode="json")
+
+
+def _use_fields(use: BudgetUse) -> dict[str, Any]:
+    return without_none(
+        {
+            "experiments": use.experiments,
+            "rounds": use.rounds,
+            "cpu_seconds": round(use.cpu_seconds, 1),
+            "gpu_seconds": round(use.gpu_seconds, 1) or None,
+            "wall_seconds": round(use.wall_seconds),
+            "best_score": number(use.best_score) if use.best_score is not None else None,
+        }
+    )
+
+
+def _domain_fields(domain: Domain, *, full: bool) -> dict[str, Any]:
+    spec = domain.spec
+    fields: dict[str, Any] = {
+        "name": domain.name,
+        "title": spec.domain.title,
+        "summary": excerpt(spec.domain.summary, 600),
+        "instances": list(spec.instances) or None,
+        "stages": [
+            without_none(
+                {
+                    "name": stage.name,
+                    "cpu_seconds": stage.cpu_seconds,
+                    "gpus": stage.gpus or None,
+                    "on_request": stage.on_request or None,
+                    "about": stage.description if full else None,
+                }
+            )
+            for stage in spec.stages
+        ],
+        "default_stage": spec.default_stage,
+        "fitness": f"{spec.fitness.direction} {spec.fitness.metric}",
+    }
+    if full:
+        fields |= {
+            "version": spec.domain.version,
+            "folder": str(domain.folder),
+            "requirements": list(spec.domain.requirements) or None,
+            "candidate": {"entry": spec.candidate.entry, "max_files": spec.candidate.max_files},
+            "metrics": {name: metric.description for name, metric in spec.metrics.items()},
+            "brief": domain.brief[:9000],
+        }
+    return without_none(fields)

@@ -1,0 +1,391 @@
+"""Ordering experiments, waiting for them, ending them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from mcp.server.mcpserver import Context
+from pydantic import Field
+
+from ..database import analyses, campaigns, cognition, experiments, nodes
+from ..database.connection import Reader, Transaction
+from ..database.workspace import Workspace
+from ..domains.loader import Domain, find_domain
+from ..domains.static_check import check_candidate
+from ..evolution import budgets
+from ..evolution.edits import apply_edits, parse_edits
+from ..evolution.errors import BadInput, BudgetReached, DuplicateCandidate, NotFound
+from ..evolution.ids import Kind, parse_id, short_id, split_id
+from ..evolution.models import Campaign, Experiment
+from ..evolution.novelty import fingerprint
+from ..evolution.outcomes import ExperimentStatus, Outcome
+from ..evolution.text import accepted, excerpt
+from .answers import Answer, answer, anticipated, evaluation_fields, experiment_line, ids, number
+from .laboratory import Laboratory
+
+MAX_WAIT_S = 45.0
+"""Clients cut a call at 60 to 300 s of wall time, and progress does not extend that."""
+LOG_TAIL = 1500
+PROGRESS_EVERY_S = 2.0
+
+WaitSeconds = Annotated[float, Field(ge=0, le=MAX_WAIT_S, description="Seconds to wait for the result, 0 to 45.")]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """What run_experiment was given, checked."""
+
+    files: dict[str, str]
+    fingerprint: str
+    parents: list[int]
+    inspired_by: list[tuple[Kind, int]]
+    name: str
+    motivation: str
+
+
+class ExperimentTools:
+    """run_experiment, wait_experiment, cancel_experiment, promote_node."""
+
+    def __init__(self, laboratory: Laboratory) -> None:
+        self._laboratory = laboratory
+
+    @anticipated
+    async def run_experiment(
+        self,
+        context: Context[Any, Any],
+        campaign: Annotated[str, Field(description="Campaign id.")],
+        name: Annotated[str, Field(description="Short name of the candidate, at most 80 characters.")],
+        motivation: Annotated[
+            str, Field(description="Why this should beat its parent: the idea and what it builds on.")
+        ],
+        code: Annotated[str | None, Field(description="The whole program, for a one-file domain.")] = None,
+        files: Annotated[dict[str, str] | None, Field(description="The whole program, path to text.")] = None,
+        edits: Annotated[
+            str | None,
+            Field(
+                description="SEARCH/REPLACE blocks on the first parent: <<<<<<< SEARCH, old text, =======, new text, "
+                ">>>>>>> REPLACE; each old text must occur exactly once."
+            ),
+        ] = None,
+        parents: Annotated[list[str], Field(description="Node ids this builds on, the edited one first.")] = [],  # noqa: B006 -- pydantic copies it
+        inspired_by: Annotated[
+            list[str], Field(description="Ids of cognition items (k9), lessons (l3) or nodes (n7) it draws on.")
+        ] = [],  # noqa: B006
+        stage: Annotated[str | None, Field(description="Stage to aim at; default: the domain's.")] = None,
+        seeds: Annotated[
+            int | None, Field(ge=1, le=64, description="Evaluation seeds at that stage; default: the campaign's.")
+        ] = None,
+        idempotency_key: Annotated[
+            str | None, Field(description="The same key again returns the same experiment instead of a second one.")
+        ] = None,
+        wait_s: WaitSeconds = 20.0,
+    ) -> Answer:
+        """Evaluate a candidate in the sandbox. Give exactly one of `code`, `files`, `edits`. It is checked at once
+        (form, syntax, required names, the same program in this campaign), then stored as a node and queued; cheap
+        stages run first and end a bad candidate early. Returns the result if it comes within `wait_s` (default 20),
+        else a handle for wait_experiment. The experiment goes on whatever happens to this call or to the server. Only
+        outcome `scored` has a score; every other outcome says what went wrong.
+        """
+        workspace = await self._laboratory.workspace()
+        chosen = await campaigns.get(workspace.read, parse_id(campaign, "c"))
+        if idempotency_key is not None:
+            known = await experiments.with_key(workspace.read, chosen.id, idempotency_key)
+            if known is not None:
+                return await self._outcome(context, workspace, known.id, wait_s, repeated=True)
+        domain = find_domain(chosen.domain)
+        target = _target_stage(domain, stage)
+        candidate = await _candidate(
+            workspace, chosen, domain, name, motivation, code, files, edits, parents, inspired_by
+        )
+        async with workspace.transaction() as tx:
+            experiment_id = await _store(tx, chosen, domain, candidate, target, seeds, idempotency_key)
+        return await self._outcome(context, workspace, experiment_id, wait_s)
+
+    @anticipated
+    async def wait_experiment(
+        self,
+        context: Context[Any, Any],
+        experiments: Annotated[list[str], Field(description="Experiment ids, such as ['e17'], 1 to 20.")],
+        mode: Annotated[Literal["any", "all"], Field(description="Return when any or all (default) finished.")] = "all",
+        wait_s: WaitSeconds = 25.0,
+    ) -> Answer:
+        """Wait for experiments, at most `wait_s` seconds (default 25, 0 to just look), and return their results so far.
+        Call it again while some are unfinished; they run on meanwhile.
+        """
+        if not 1 <= len(experiments) <= 20:
+            raise BadInput(f"Expected 1 to 20 experiment ids, but got {len(experiments)}.")
+        workspace = await self._laboratory.workspace()
+        numbers = [parse_id(experiment, "e") for experiment in experiments]
+        found = await self._wait(context, numbers, wait_s, all_of_them=mode == "all")
+        if len(found) == 1:
+            return answer(**await result_fields(workspace, found[0]))
+        unfinished = [entry.id for entry in found if entry.status is not ExperimentStatus.FINISHED]
+        finished = [entry for entry in found if entry.status is ExperimentStatus.FINISHED]
+        return answer(
+            experiments=[experiment_line(entry) for entry in found],
+            next=f"wait_experiment(experiments={ids('e', unfinished)})."
+            if unfinished
+            else f"get_node for details, then record_analysis for each: {ids('n', [e.node_id for e in finished])}.",
+        )
+
+    @anticipated
+    async def cancel_experiment(
+        self, experiment: Annotated[str, Field(description="Experiment id, such as e17.")]
+    ) -> Answer:
+        """End an experiment: one in the queue at once, a running one within seconds. Cancelling never counts against
+        the candidate, and promote_node can run it again. A finished experiment stays as it is.
+        """
+        workspace = await self._laboratory.workspace()
+        number_ = parse_id(experiment, "e")
+        async with workspace.transaction() as tx:
+            before = await experiments.get(tx, number_)
+            after = await experiments.cancel(tx, number_)
+        if before.status is ExperimentStatus.FINISHED:
+            return answer(**experiment_line(after), next="It had finished already; nothing was changed.")
+        if after.status is not ExperimentStatus.FINISHED:
+            after = (await self._laboratory.wait([number_], 15.0))[0]
+        return answer(**experiment_line(after), next="campaign_status shows what else runs.")
+
+    @anticipated
+    async def promote_node(
+        self,
+        context: Context[Any, Any],
+        node: Annotated[str, Field(description="Node id.")],
+        stage: Annotated[str | None, Field(description="Stage to run; default: where it scored last.")] = None,
+        seeds: Annotated[int | None, Field(ge=1, le=64, description="How many seeds; default: the stage's.")] = None,
+        wait_s: WaitSeconds = 20.0,
+    ) -> Answer:
+        """Evaluate a node again: at a dearer stage (such as verify), or with more seeds where it scored, so that a lucky score is found out. Also the way to retry an experiment that was lost, cancelled, or ended in an
+        infrastructure error. Seeds that a stage has seen are not used twice there.
+        """
+        workspace = await self._laboratory.workspace()
+        subject = await nodes.get(workspace.read, parse_id(node, "n"))
+        chosen = await campaigns.get(workspace.read, subject.campaign_id)
+        domain = find_domain(chosen.domain)
+        if subject.status is not ExperimentStatus.FINISHED:
+            raise BadInput(f"Expected {node} to be finished, but it is {subject.status}. Wait for it first.")
+        target = _target_stage(domain, stage or subject.score_stage)
+        async with workspace.transaction() as tx:
+            await _refuse_over_budget(tx, chosen)
+            seen = await experiments.seed_scores(tx, subject.id, target)
+            spec = domain.spec.stage(target)
+            count = seeds or (spec.seeds if spec is not None and spec.on_request else chosen.settings.seeds)
+            base = chosen.settings.seed
+            fresh = [seed for seed in range(base, base + count + len(seen)) if seed not in seen][:count]
+            experiment_id = await experiments.enqueue(
+                tx, campaign_id=chosen.id, node_id=subject.id, stage=target, seeds=fresh
+            )
+        return await self._outcome(context, workspace, experiment_id, wait_s)
+
+    async def _outcome(
+        self, context: Context[Any, Any], workspace: Workspace, number_: int, wait_s: float, *, repeated: bool = False
+    ) -> Answer:
+        found = await self._wait(context, [number_], wait_s, all_of_them=True)
+        return answer(repeated=True if repeated else None, **await result_fields(workspace, found[0]))
+
+    async def _wait(
+        self, context: Context[Any, Any], numbers: Sequence[int], wait_s: float, *, all_of_them: bool
+    ) -> list[Experiment]:
+        """Wait in slices, with a word of progress to the client after each."""
+        begin = time.monotonic()
+        while True:
+            left = wait_s - (time.monotonic() - begin)
+            found = await self._laboratory.wait(numbers, max(min(left, PROGRESS_EVERY_S), 0.0), all_of_them=all_of_them)
+            done = sum(entry.status is ExperimentStatus.FINISHED for entry in found)
+            left = wait_s - (time.monotonic() - begin)
+            if done == len(found) or (done and not all_of_them) or left <= 0:
+                return found
+            states = ", ".join(f"e{entry.id} {entry.current_stage or entry.status}" for entry in found[:5])
+            await context.report_progress(time.monotonic() - begin, wait_s, states)
+
+
+async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[str, Any]:
+    """An experiment with its runs, the parent's score to compare with, and what to do next."""
+    fields = experiment_line(experiment)
+    own = short_id("n", experiment.node_id)
+    if experiment.status is not ExperimentStatus.FINISHED:
+        handle = short_id("e", experiment.id)
+        return fields | {"next": f"It goes on without you. wait_experiment(experiments=['{handle}'])."}
+    runs = await experiments.evaluations(workspace.read, [experiment.id])
+    fields["runs"] = [evaluation_fields(run.evaluation) for run in runs]
+    node = await nodes.get(workspace.read, experiment.node_id)
+    if node.parents:
+        parent = await nodes.get(workspace.read, node.parents[0])
+        if parent.score is not None:
+            fields["parent"] = {"node": short_id("n", parent.id), "score": number(parent.score)}
+            if experiment.score is not None:
+                fields["gain"] = number(experiment.score - parent.score)
+    best = await nodes.listed(workspace.read, node.campaign_id, limit=1)
+    if best and best[0].score is not None:
+        fields["best"] = {"node": short_id("n", best[0].id), "score": number(best[0].score)}
+    if experiment.outcome is Outcome.CANDIDATE_ERROR and runs:
+        log = await experiments.log(workspace.read, runs[-1].id)
+        fields["stderr_tail"] = log.get("stderr", "")[-LOG_TAIL:] or None
+    fields["next"] = _after(experiment, own, is_baseline=node.is_baseline)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _after(experiment: Experiment, own: str, *, is_baseline: bool) -> str:
+    if experiment.outcome is not None and not experiment.outcome.counts_against_candidate:
+        return f"Not the candidate's fault. Mend the cause, then promote_node(node='{own}') runs it again."
+    if is_baseline:
+        return f"sample_nodes(campaign='{short_id('c', experiment.campaign_id)}')."
+    return f"record_analysis(node='{own}', report=..., lessons=[...]): why did it come out like this?"
+
+
+def _target_stage(domain: Domain, stage: str | None) -> str:
+    target = stage or domain.spec.default_stage
+    if domain.spec.stage(target) is None:
+        names = ", ".join(entry.name for entry in domain.spec.stages)
+        raise NotFound(f"Expected a stage of domain {domain.name} ({names}), but got {target!r}.")
+    return target
+
+
+async def _candidate(
+    workspace: Workspace,
+    campaign: Campaign,
+    domain: Domain,
+    name: str,
+    motivation: str,
+    code: str | None,
+    files: dict[str, str] | None,
+    edits: str | None,
+    parents: list[str],
+    inspired_by: list[str],
+) -> _Candidate:
+    """Everything that can be said of a candidate without running it, said."""
+    parent_ids = list(dict.fromkeys(parse_id(parent, "n") for parent in parents))
+    await _check_parents(workspace.read, campaign, parent_ids)
+    program = await _program(workspace.read, domain, code, files, edits, parent_ids)
+    check_candidate(program, domain.spec.candidate)
+    sources = [split_id(source) for source in inspired_by]
+    await _check_sources(workspace.read, sources)
+    return _Candidate(
+        files=program,
+        fingerprint=fingerprint(program),
+        parents=parent_ids,
+        inspired_by=sources,
+        name=accepted(name, "name", limit=80),
+        motivation=accepted(motivation, "motivation", limit=8000),
+    )
+
+
+async def _check_parents(reader: Reader, campaign: Campaign, parent_ids: list[int]) -> None:
+    if len(parent_ids) > 10:
+        raise BadInput(f"Expected at most 10 parents, but got {len(parent_ids)}.")
+    for parent in await nodes.many(reader, parent_ids):
+        if parent.campaign_id != campaign.id:
+            raise BadInput(
+                f"Expected parents of campaign c{campaign.id}, but n{parent.id} belongs to c{parent.campaign_id}. "
+                "Name it in inspired_by instead."
+            )
+
+
+async def _check_sources(reader: Reader, sources: list[tuple[Kind, int]]) -> None:
+    if len(sources) > 30:
+        raise BadInput(f"Expected at most 30 ids in inspired_by, but got {len(sources)}.")
+    by_kind: dict[Kind, list[int]] = {"k": [], "n": [], "l": []}
+    for kind, number_ in sources:
+        if kind not in by_kind:
+            raise BadInput(
+                f"Expected inspired_by to name cognition (k), lessons (l) or nodes (n), but got {kind}{number_}."
+            )
+        by_kind[kind].append(number_)
+    await cognition.many(reader, by_kind["k"])
+    await nodes.many(reader, by_kind["n"])
+    await analyses.lessons(reader, by_kind["l"])
+
+
+async def _program(
+    reader: Reader,
+    domain: Domain,
+    code: str | None,
+    files: dict[str, str] | None,
+    edits: str | None,
+    parent_ids: list[int],
+) -> dict[str, str]:
+    given = [name for name, value in (("code", code), ("files", files), ("edits", edits)) if value is not None]
+    if len(given) != 1:
+        raise BadInput(f"Expected exactly one of code, files, edits, but got {' and '.join(given) or 'none'}.")
+    if code is not None:
+        return {domain.spec.candidate.entry: code}
+    if files is not None:
+        return dict(files)
+    assert edits is not None
+    if not parent_ids:
+        raise BadInput("Expected parents=['n...'] with edits: they apply to the first parent's files.")
+    return apply_edits(await nodes.files(reader, parent_ids[0]), parse_edits(edits))
+
+
+async def _store(
+    tx: Transaction,
+    campaign: Campaign,
+    domain: Domain,
+    candidate: _Candidate,
+    stage: str,
+    seeds: int | None,
+    idempotency_key: str | None,
+) -> int:
+    """Node and experiment, in one transaction with the checks that other agents could overtake."""
+    if idempotency_key is not None:
+        known = await experiments.with_key(tx, campaign.id, idempotency_key)
+        if known is not None:
+            return known.id
+    await _refuse_over_budget(tx, campaign)
+    twin = await nodes.with_fingerprint(tx, campaign.id, candidate.fingerprint)
+    if twin is not None:
+        raise DuplicateCandidate(await _about_twin(tx, twin), node=twin)
+    node_id = await nodes.add(
+        tx,
+        nodes.NewNode(
+            campaign_id=campaign.id,
+            name=candidate.name,
+            motivation=candidate.motivation,
+            files=candidate.files,
+            fingerprint=candidate.fingerprint,
+            parents=candidate.parents,
+            inspired_by=candidate.inspired_by,
+        ),
+    )
+    spec = domain.spec.stage(stage)
+    assert spec is not None
+    count = seeds or (spec.seeds if spec.on_request else campaign.settings.seeds)
+    base = campaign.settings.seed
+    return await experiments.enqueue(
+        tx,
+        campaign_id=campaign.id,
+        node_id=node_id,
+        stage=stage,
+        seeds=range(base, base + count),
+        idempotency_key=accepted(idempotency_key, "idempotency_key", limit=200) if idempotency_key else None,
+    )
+
+
+async def _refuse_over_budget(tx: Transaction, campaign: Campaign) -> None:
+    current = await campaigns.get(tx, campaign.id)
+    reached = budgets.reached(current.settings.budget, await campaigns.use(tx, current, time.time()))
+    if reached:
+        raise BudgetReached(
+            f"Campaign c{campaign.id} has reached a bound: {'; '.join(reached)}. Nothing was stored. With the user's "
+            f"consent, raise it with update_campaign(campaign='c{campaign.id}', budget={{...}})."
+        )
+
+
+async def _about_twin(tx: Transaction, node_id: int) -> str:
+    twin = await nodes.get(tx, node_id)
+    state = (
+        f"scored {twin.score:.10g}"
+        if twin.score is not None
+        else f"ended as {twin.outcome}"
+        if twin.outcome
+        else twin.status
+    )
+    reports = await analyses.latest(tx, [node_id])
+    report = f" Its analysis: {excerpt(reports[node_id].report, 400)}" if node_id in reports else ""
+    return (
+        f"Expected a new program, but this is the program of n{node_id} ({twin.name}), which {state}: the syntax trees "
+        f"are equal. Nothing was stored.{report} Change it, or promote_node(node='n{node_id}') to run it again."
+    )

@@ -1,0 +1,97 @@
+"""What every tool works with: the open workspace, and a way to wake the engineer daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ..database import experiments
+from ..database.workspace import Workspace, WorkspacePaths, open_workspace
+from ..evolution.models import Experiment
+from ..evolution.outcomes import ExperimentStatus
+from ..sandbox.engineer import daemon_about
+
+logger = logging.getLogger(__name__)
+
+WAIT_POLL_S = 0.1
+WAKE_EVERY_S = 1.0
+
+
+class Laboratory:
+    """A workspace that opens at first use, so that a server can answer `initialize` before anything heavy is loaded.
+
+    Args:
+        root: the workspace folder.
+        engineer_command: the command line that starts the engineer daemon of this workspace.
+        python: interpreter for new campaigns; `None` is the server's own.
+    """
+
+    def __init__(self, root: Path, engineer_command: Sequence[str], python: str | None = None) -> None:
+        self.paths = WorkspacePaths(root)
+        self.python = python
+        self._engineer_command = list(engineer_command)
+        self._stack = AsyncExitStack()
+        self._opening = asyncio.Lock()
+        self._workspace: Workspace | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any tool has needed the workspace yet."""
+        return self._workspace is not None
+
+    async def workspace(self) -> Workspace:
+        """The open workspace.
+
+        Raises:
+            StorageError: it cannot be opened; the next call tries again.
+        """
+        async with self._opening:
+            if self._workspace is None:
+                self._workspace = await self._stack.enter_async_context(open_workspace(self.paths.root))
+            return self._workspace
+
+    def wake_engineer(self) -> None:
+        """Start the engineer daemon where none runs. Two at once do no harm: the second finds the lock taken."""
+        if daemon_about(self.paths) is not None:
+            return
+        with self.paths.daemon_log.open("ab") as log:
+            subprocess.Popen(
+                self._engineer_command,
+                start_new_session=True,  # it outlives the server, and the client that kills the server's group
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+            )
+
+    async def wait(self, numbers: Sequence[int], seconds: float, *, all_of_them: bool = True) -> list[Experiment]:
+        """Experiments as they are when all (or any) of them have finished, or when the time is up."""
+        workspace = await self.workspace()
+        give_up = time.monotonic() + seconds
+        wake_at = 0.0
+        while True:
+            found = await experiments.many(workspace.read, numbers)
+            finished = [experiment.status is ExperimentStatus.FINISHED for experiment in found]
+            if all(finished) or (any(finished) and not all_of_them):
+                return found
+            if time.monotonic() >= wake_at:  # a daemon may have died, or gone idle just as this was queued
+                self.wake_engineer()
+                wake_at = time.monotonic() + WAKE_EVERY_S
+            if time.monotonic() >= give_up:
+                return found
+            await asyncio.sleep(min(WAIT_POLL_S, max(give_up - time.monotonic(), 0.0)))

@@ -1,0 +1,82 @@
+"""The tools as the client sees them: names, annotations, and which are always loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import cleandoc
+from typing import Any
+
+from mcp.server import MCPServer
+from mcp_types import ToolAnnotations
+
+from .analysis import AnalysisTools
+from .campaigns import CampaignTools
+from .experiments import ExperimentTools
+from .knowledge import KnowledgeTools
+from .laboratory import Laboratory
+from .search import SearchTools
+
+ALWAYS_LOAD = {"anthropic/alwaysLoad": True}
+"""Claude Code shows the model this tool in full from the start, not only its name."""
+LARGE_RESULT = {"anthropic/maxResultSizeChars": 60_000}
+"""Raises Claude Code's cap on a result, for the one tool that returns whole programs."""
+
+
+@dataclass(frozen=True)
+class ToolEntry:
+    """One tool. Every annotation is explicit: clients decide by them what to ask the user about."""
+
+    function: Callable[..., Any]
+    title: str
+    read_only: bool
+    idempotent: bool
+    destructive: bool = False
+    meta: dict[str, Any] | None = None
+
+    def add_to(self, server: MCPServer[Any]) -> None:
+        """Register it."""
+        server.add_tool(
+            self.function,
+            title=self.title,
+            description=" ".join(cleandoc(self.function.__doc__ or "").split()),
+            annotations=ToolAnnotations(
+                title=self.title,
+                read_only_hint=self.read_only,
+                destructive_hint=self.destructive,
+                idempotent_hint=self.idempotent,
+                open_world_hint=False,
+            ),
+            meta=self.meta,
+            structured_output=False,
+        )
+
+
+def tool_entries(laboratory: Laboratory) -> list[ToolEntry]:
+    """Every tool, in the order in which a campaign needs them."""
+    on_campaigns, on_knowledge = CampaignTools(laboratory), KnowledgeTools(laboratory)
+    on_search, on_experiments = SearchTools(laboratory), ExperimentTools(laboratory)
+    on_analysis = AnalysisTools(laboratory)
+    return [
+        ToolEntry(on_campaigns.list_domains, "List domains", read_only=True, idempotent=True),
+        ToolEntry(on_campaigns.start_campaign, "Start a campaign", read_only=False, idempotent=False),
+        ToolEntry(on_campaigns.campaign_status, "Campaign status", read_only=True, idempotent=True),
+        ToolEntry(on_campaigns.update_campaign, "Change a campaign", read_only=False, idempotent=True),
+        ToolEntry(on_search.sample_nodes, "Sample nodes", read_only=False, idempotent=False, meta=ALWAYS_LOAD),
+        ToolEntry(on_knowledge.search_cognition, "Search cognition", read_only=True, idempotent=True, meta=ALWAYS_LOAD),
+        ToolEntry(on_knowledge.add_cognition, "Add cognition", read_only=False, idempotent=True),
+        ToolEntry(
+            on_experiments.run_experiment, "Run an experiment", read_only=False, idempotent=False, meta=ALWAYS_LOAD
+        ),
+        ToolEntry(on_experiments.wait_experiment, "Wait for experiments", read_only=True, idempotent=True),
+        ToolEntry(
+            on_experiments.cancel_experiment, "Cancel an experiment", read_only=False, idempotent=True, destructive=True
+        ),
+        ToolEntry(on_search.get_node, "Get a node", read_only=True, idempotent=True, meta=LARGE_RESULT),
+        ToolEntry(on_search.search_nodes, "Search nodes", read_only=True, idempotent=True),
+        ToolEntry(on_search.compare_nodes, "Compare nodes", read_only=True, idempotent=True),
+        ToolEntry(
+            on_analysis.record_analysis, "Record an analysis", read_only=False, idempotent=False, meta=ALWAYS_LOAD
+        ),
+        ToolEntry(on_experiments.promote_node, "Promote a node", read_only=False, idempotent=False),
+    ]
