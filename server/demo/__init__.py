@@ -1,0 +1,1 @@
+"""The demo: a scripted Researcher and Analyzer against the real server, daemon, sandbox and evaluator."""
