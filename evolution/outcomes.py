@@ -56,4 +56,4 @@ class LimitHit:
     name: LimitName
     used: float
     allowed: float
-    unit: Literal["s", "MB", "processes"]
+    unit: Literal["s", "MB", "processes", "files", "levels"]

@@ -18,6 +18,8 @@ from ..database.workspace import WorkspacePaths
 from ..domains.loader import built_in_folders, find_domain, installed_folders
 from ..evolution.errors import EvolveError
 from ..sandbox.engineer import daemon_about
+from ..sandbox.interpreter import describe_interpreter
+from ..sandbox.isolation import find_isolation
 from ..sandbox.preparation import requirement_names
 from .settings import Settings
 
@@ -116,10 +118,8 @@ def _disk(settings: Settings) -> Finding:
 
 
 def _isolation(settings: Settings) -> Finding:
-    from ..sandbox.isolation import find_isolation
-
     try:
-        isolation = find_isolation(settings.python or sys.executable)
+        isolation = find_isolation(describe_interpreter(settings.python or sys.executable, ()))
     except EvolveError as error:
         return Finding("sandbox", "problem", str(error))
     return Finding("sandbox", "ok", f"tier {isolation.name}")

@@ -158,8 +158,9 @@ class ExperimentTools:
         seeds: Annotated[int | None, Field(ge=1, le=64, description="How many seeds; default: the stage's.")] = None,
         wait_s: WaitSeconds = 20.0,
     ) -> Answer:
-        """Evaluate a node again: at a dearer stage (such as verify), or with more seeds where it scored, so that a lucky score is found out. Also the way to retry an experiment that was lost, cancelled, or ended in an
-        infrastructure error. Seeds that a stage has seen are not used twice there.
+        """Evaluate a node again: at a dearer stage (such as verify), or with more seeds where it scored, so that a
+        lucky score is found out. Also the way to retry an experiment that was lost, cancelled, or ended in an
+        infrastructure error. Seeds that a stage has scored are not used twice there.
         """
         workspace = await self._laboratory.workspace()
         subject = await nodes.get(workspace.read, parse_id(node, "n"))

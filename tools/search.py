@@ -77,12 +77,14 @@ class SearchTools:
         full = detail == "full"
         text = await question(workspace, "", [node.id for node in members])
         found = await recall(workspace, text, chosen.id, chosen.domain_name, top_k=5)
+        own = [lesson for node in members for lesson in await analyses.lessons_of(workspace.read, node.id)]
+        lessons = list({lesson.id: lesson for lesson in [*own, *found.lessons]}.values())[:5]
         described = [await _context_fields(workspace, node, 4000 if full else 600) for node in members]
         return answer(
             parent=described[0] | {"why": choices[0].reason} | await _code_fields(workspace, members[0], full=full),
             references=described[1:] or None,
             cognition=[cognition_fields(item, 2000 if full else 350) for item in found.items] or None,
-            lessons=[lesson_fields(lesson, 250) for lesson in found.lessons] or None,
+            lessons=[lesson_fields(lesson, 250) for lesson in lessons] or None,
             cognition_method=found.method,
             next=f"run_experiment(campaign='{campaign}', parents=['n{parent_id}'], inspired_by=[...], edits=... or "
             "code=...).",

@@ -16,6 +16,7 @@ from mcp import Client, StdioServerParameters
 from asi_evolve.database.workspace import WorkspacePaths
 from asi_evolve.evolution.errors import SandboxUnavailable
 from asi_evolve.sandbox.engineer import daemon_about
+from asi_evolve.sandbox.interpreter import describe_interpreter
 from asi_evolve.sandbox.isolation import find_isolation
 
 NUMBER_DOMAIN = str(Path(__file__).parent.parent / "domain_folders" / "number")
@@ -23,7 +24,7 @@ NUMBER_DOMAIN = str(Path(__file__).parent.parent / "domain_folders" / "number")
 
 def pytest_collection_modifyitems(items):
     try:
-        find_isolation(sys.executable)
+        find_isolation(describe_interpreter(sys.executable, ()))
     except SandboxUnavailable as error:
         for item in items:
             if Path(__file__).parent in item.path.parents:

@@ -1,0 +1,472 @@
+"""The engineer daemon: one per workspace, takes experiments off the queue and walks them through their stages.
+
+It holds no state that the database and the job folders do not have. Kill it at any moment: the supervisors go on, and
+the next daemon adopts their jobs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..database import campaigns, experiments, nodes
+from ..database.connection import Reader, Transaction
+from ..database.experiments import Job, StoredFile
+from ..database.workspace import Workspace, WorkspacePaths
+from ..domains.contract import Stage
+from ..domains.loader import Domain, find_domain
+from ..evolution.errors import EvolveError, SandboxUnavailable, StorageError
+from ..evolution.models import Campaign, Evaluation, Experiment
+from ..evolution.outcomes import Outcome, ResourceUsage
+from ..evolution.statistics import mean
+from .cascade import End, Step, next_step
+from .interpreter import Interpreter, describe_interpreter
+from .isolation import Isolation, find_isolation
+from .jobs import JobExit, JobFolder
+from .preparation import lay_down_job, requirement_names
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.05
+IDLE_POLL_S = 0.25
+QUEUE_VIEW = 200
+"""How far down the queue one look goes."""
+CANCEL_PATIENCE_S = 10.0
+"""How long a supervisor has to clean up after a cancel before it is killed."""
+
+
+@dataclass(frozen=True)
+class Slots:
+    """What the machine gives to experiments."""
+
+    cpus: int
+    gpus: tuple[int, ...]
+    """Device numbers."""
+
+
+class DaemonRunning(EvolveError):
+    """Another daemon serves this workspace."""
+
+
+@contextmanager
+def hold_daemon_lock(paths: WorkspacePaths, about: dict[str, str | int]) -> Iterator[None]:
+    """Be the only daemon of a workspace.
+
+    Raises:
+        DaemonRunning: there is one already.
+    """
+    descriptor = os.open(paths.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DaemonRunning(f"An engineer daemon serves {paths.root} already.") from error
+        os.truncate(descriptor, 0)
+        os.write(descriptor, json.dumps(about).encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def daemon_about(paths: WorkspacePaths) -> dict[str, str | int] | None:
+    """What the running daemon says of itself; `None` where none runs."""
+    try:
+        descriptor = os.open(paths.daemon_lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except BlockingIOError:
+        text = os.read(descriptor, 4096).decode()
+        return json.loads(text) if text else {}
+    finally:
+        os.close(descriptor)
+
+
+@dataclass
+class _Flight:
+    """A job whose supervisor has been started, by this daemon or an earlier one."""
+
+    job: Job
+    child: subprocess.Popen[bytes] | None
+    """`None` for an adopted job: its supervisor is not our child."""
+    cancel_requested: bool = False
+    cancelled_at: float | None = None
+
+
+@dataclass
+class Engineer:
+    """The daemon's loop."""
+
+    workspace: Workspace
+    slots: Slots
+    idle_seconds: float
+    _flights: dict[int, _Flight] = field(default_factory=dict[int, _Flight])
+    _seen_version: int = -1
+    _interpreters: dict[tuple[object, ...], Interpreter] = field(default_factory=dict[tuple[object, ...], Interpreter])
+    _isolations: dict[tuple[str, ...], Isolation] = field(default_factory=dict[tuple[str, ...], Isolation])
+
+    async def run(self) -> None:
+        """Work until there has been nothing to do for `idle_seconds`."""
+        await self._adopt()
+        last_busy = time.monotonic()
+        while True:
+            try:
+                busy = await self._round()
+            except StorageError:
+                # A full disk or a locked file passes; the jobs in flight must not be dropped for it.
+                logger.exception("The database cannot be used; trying again")
+                await asyncio.sleep(1.0)
+                continue
+            now = time.monotonic()
+            last_busy = now if busy else last_busy
+            if now - last_busy > self.idle_seconds:
+                return
+            await asyncio.sleep(POLL_S if self._flights else IDLE_POLL_S if now - last_busy > 2.0 else POLL_S)
+
+    async def _adopt(self) -> None:
+        for job in await experiments.jobs(self.workspace.read):
+            logger.info("Adopting %s", job.folder)
+            self._flights[job.id] = _Flight(job, None)
+
+    async def _round(self) -> bool:
+        version = await self.workspace.read.value("PRAGMA data_version")
+        changed, self._seen_version = version != self._seen_version, version
+        for flight in list(self._flights.values()):
+            await self._look_after(flight, changed)
+        if changed:  # nothing can have been queued, and no slot freed, without a commit
+            await self._fill_slots()
+        return bool(self._flights)
+
+    async def _look_after(self, flight: _Flight, changed: bool) -> None:
+        folder = self._folder(flight.job)
+        if flight.child is not None:
+            flight.child.poll()  # reaps it, so that it does not stay behind as a zombie
+        match folder.liveness():
+            case "running":
+                await self._pass_on_cancel(flight, folder, changed)
+            case "not_started":
+                await self._launch(flight.job)
+            case "exited":
+                job_exit = folder.read_exit()
+                if job_exit is None or job_exit.token != flight.job.token:
+                    job_exit = _lost(flight.job, "The job's folder holds the end of another job.")
+                await self._settle(flight.job, job_exit)
+            case "died":
+                await self._settle(flight.job, _lost(flight.job, _last_words(folder)))
+
+    async def _pass_on_cancel(self, flight: _Flight, folder: JobFolder, changed: bool) -> None:
+        if changed and not flight.cancel_requested:
+            experiment = await experiments.get(self.workspace.read, flight.job.experiment_id)
+            flight.cancel_requested = experiment.cancel_requested
+        pid = folder.supervisor_pid() if flight.cancel_requested else None
+        if pid is None:
+            return
+        if flight.cancelled_at is None:
+            flight.cancelled_at = time.monotonic()
+            _send(pid, signal.SIGTERM)
+        elif time.monotonic() - flight.cancelled_at > CANCEL_PATIENCE_S:
+            _send(pid, signal.SIGKILL)
+
+    async def _fill_slots(self) -> None:
+        for experiment in await experiments.queued(self.workspace.read, limit=QUEUE_VIEW):
+            if self._free_cpus() <= 0:
+                return
+            try:
+                await self._begin(experiment)
+            except StorageError:
+                raise
+            except (EvolveError, OSError) as error:
+                await self._give_up(experiment.id, error)
+
+    async def _begin(self, experiment: Experiment) -> None:
+        _, domain = await self._domain_of(experiment)
+        step = await self._next_step(self.workspace.read, experiment, domain)
+        if isinstance(step, Step) and self._room_for(step.stage) is None:
+            return  # it keeps its place in the queue; a smaller one behind it may go first
+        job: Job | None = None
+        async with self.workspace.transaction() as tx:
+            if await experiments.start(tx, experiment.id):  # false where it was cancelled meanwhile
+                job = await self._advance(tx, experiment, domain, step)
+        if job is not None:
+            await self._launch(job)
+
+    async def _domain_of(self, experiment: Experiment) -> tuple[Campaign, Domain]:
+        campaign = await campaigns.get(self.workspace.read, experiment.campaign_id)
+        domain = find_domain(campaign.domain)
+        if domain.spec.domain.version != campaign.domain_version:
+            raise SandboxUnavailable(
+                f"Campaign c{campaign.id} was started on version {campaign.domain_version} of domain {domain.name}, "
+                f"which is now version {domain.spec.domain.version}: scores would not compare. Start a new campaign, "
+                "or bring the old version back."
+            )
+        return campaign, domain
+
+    async def _next_step(self, reader: Reader, experiment: Experiment, domain: Domain) -> Step | End:
+        settled = [stored.evaluation for stored in await experiments.evaluations(reader, [experiment.id])]
+        node = await nodes.get(reader, experiment.node_id)
+        return next_step(domain.spec, experiment.stage, experiment.seeds, settled, node.score is not None)
+
+    async def _advance(self, tx: Transaction, experiment: Experiment, domain: Domain, step: Step | End) -> Job | None:
+        """Order the next job of a running experiment, close it, or send it back to wait for room."""
+        if isinstance(step, End):
+            await self._close(tx, experiment, domain, step)
+            return None
+        room = self._room_for(step.stage)
+        if room is None:
+            await experiments.requeue(tx, experiment.id)
+            return None
+        return await experiments.order_job(
+            tx,
+            experiment_id=experiment.id,
+            stage=step.stage.name,
+            seed=step.seed,
+            token=uuid.uuid4().hex,
+            cpus=room.cpus,
+            gpus=room.gpus,
+        )
+
+    def _room_for(self, stage: Stage) -> Slots | None:
+        """What a stage would get now; `None` while it has to wait.
+
+        Raises:
+            SandboxUnavailable: this machine can never run it.
+        """
+        if stage.gpus > len(self.slots.gpus):
+            raise SandboxUnavailable(
+                f"Stage {stage.name} needs {stage.gpus} GPU(s), but the engineer has {len(self.slots.gpus)}. Run on a "
+                "machine with a GPU, or name its devices in ASI_EVOLVE_GPUS."
+            )
+        cpus = min(stage.cpus, self.slots.cpus)
+        gpus = self._free_gpus()[: stage.gpus]
+        return Slots(cpus, tuple(gpus)) if cpus <= self._free_cpus() and len(gpus) == stage.gpus else None
+
+    async def _close(self, tx: Transaction, experiment: Experiment, domain: Domain, end: End) -> None:
+        await experiments.finish(tx, experiment.id, end.outcome, end.reason, end.score)
+        if end.outcome is not Outcome.SCORED:
+            return
+        node = await nodes.get(tx, experiment.node_id)
+        order = [stage.name for stage in domain.spec.stages]
+        if node.score_stage is None or order.index(end.stage) >= order.index(node.score_stage):
+            seeds = await experiments.seed_scores(tx, node.id, end.stage)
+            await nodes.set_score(tx, node.id, end.stage, mean(list(seeds.values())))
+
+    async def _launch(self, job: Job) -> None:
+        folder = self._folder(job)
+        self._flights[job.id] = _Flight(job, None)  # it holds its slots from here on, also while launching it fails
+        try:
+            experiment = await experiments.get(self.workspace.read, job.experiment_id)
+            if experiment.cancel_requested:
+                await self._settle(job, _ended(job, Outcome.CANCELLED, "Cancelled before it started."))
+                return
+            campaign, domain = await self._domain_of(experiment)
+            stage = domain.spec.stage(job.stage)
+            if stage is None:
+                raise SandboxUnavailable(f"Domain {domain.name} no longer has the stage {job.stage}.")
+            interpreter = self._interpreter(campaign.settings.python or sys.executable, domain)
+            isolation = self._isolation(interpreter)
+            lay_down_job(
+                folder,
+                domain=domain,
+                instance=campaign.instance,
+                stage=stage,
+                seed=job.seed,
+                files=await nodes.files(self.workspace.read, experiment.node_id),
+                isolation=isolation,
+                interpreter=interpreter,
+                token=job.token,
+                cpus=job.cpus,
+                gpus=job.gpus,
+            )
+            logger.info("Launching %s", job.folder)
+            self._flights[job.id] = _Flight(job, start_supervisor(folder))
+        except (EvolveError, OSError) as error:
+            await self._settle(job, _ended(job, Outcome.INFRASTRUCTURE_ERROR, str(error)))
+
+    async def _settle(self, job: Job, job_exit: JobExit) -> None:
+        """Store what came of a job, then order the next one or close the experiment: in one transaction."""
+        folder = self._folder(job)
+        experiment = await experiments.get(self.workspace.read, job.experiment_id)
+        launch: Job | None = None
+        try:
+            _, domain = await self._domain_of(experiment)
+            evaluation = _evaluation(job, job_exit, domain)
+            kept = self._keep(folder, job_exit, domain)
+            async with self.workspace.transaction() as tx:
+                if await experiments.settle_job(tx, job, evaluation, _logs(folder), kept):
+                    self._flights.pop(job.id, None)  # its slots are free for its own next stage
+                    step = await self._next_step(tx, experiment, domain)
+                    launch = await self._advance(tx, experiment, domain, step)
+        except StorageError:
+            raise
+        except (EvolveError, OSError) as error:
+            await self._give_up(experiment.id, error, job)
+        self._flights.pop(job.id, None)
+        await _remove(folder.path)
+        if launch is not None:
+            await self._launch(launch)
+
+    async def _give_up(self, experiment_id: int, error: Exception, job: Job | None = None) -> None:
+        """Our own fault, or the domain's: never the candidate's."""
+        logger.warning("Experiment e%d: %s", experiment_id, error)
+        async with self.workspace.transaction() as tx:
+            if job is not None:
+                failed = _ended(job, Outcome.INFRASTRUCTURE_ERROR, str(error))
+                await experiments.settle_job(tx, job, _evaluation(job, failed, None), {}, [])
+            await experiments.finish(tx, experiment_id, Outcome.INFRASTRUCTURE_ERROR, str(error), None)
+
+    def _keep(self, folder: JobFolder, job_exit: JobExit, domain: Domain) -> list[StoredFile]:
+        mime_types = {f"result/{artifact.file}": artifact.mime_type for artifact in domain.spec.artifacts}
+        kept: list[StoredFile] = []
+        for path in job_exit.artifacts:
+            data = (folder.path / path).read_bytes()
+            mime_type = mime_types.get(path, "application/octet-stream")
+            name = path.split("/", 1)[1]
+            kept.append(StoredFile(name, mime_type, self.workspace.artifacts.put(data), len(data)))
+        return kept
+
+    def _interpreter(self, executable: str, domain: Domain) -> Interpreter:
+        """Asked once for as long as neither the interpreter nor its packages change."""
+        packages = tuple(requirement_names(domain.spec.domain.requirements))
+        changed = tuple(_modified(path) for path in (executable, *_package_folders(executable)))
+        key = (executable, packages, changed)
+        if key not in self._interpreters:
+            self._interpreters[key] = describe_interpreter(executable, packages)
+        return self._interpreters[key]
+
+    def _isolation(self, interpreter: Interpreter) -> Isolation:
+        """Tried once for each interpreter; a failure is tried again, since somebody may have mended it."""
+        if interpreter.roots not in self._isolations:
+            self._isolations[interpreter.roots] = find_isolation(interpreter)
+        return self._isolations[interpreter.roots]
+
+    def _folder(self, job: Job) -> JobFolder:
+        return JobFolder(self.workspace.paths.jobs / job.folder)
+
+    def _free_cpus(self) -> int:
+        return self.slots.cpus - sum(flight.job.cpus for flight in self._flights.values())
+
+    def _free_gpus(self) -> list[int]:
+        taken = {gpu for flight in self._flights.values() for gpu in flight.job.gpus}
+        return [gpu for gpu in self.slots.gpus if gpu not in taken]
+
+
+def start_supervisor(folder: JobFolder) -> subprocess.Popen[bytes]:
+    """Start the supervisor of a job in a session of its own, so that it outlives whoever started it.
+
+    The lock is taken here and handed down: it is held without a gap from before the process exists until it is gone.
+    """
+    lock = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with (folder.path / "supervisor.log").open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-I", "-m", "asi_evolve.sandbox.supervisor", str(folder.path), "--lock-fd", str(lock)],
+                pass_fds=(lock,),
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+            )
+    finally:
+        os.close(lock)
+
+
+def _evaluation(job: Job, job_exit: JobExit, domain: Domain | None) -> Evaluation:
+    outcome, reason, score = job_exit.outcome, job_exit.reason, None
+    if outcome is Outcome.SCORED and domain is not None:
+        fitness = domain.spec.fitness
+        if fitness.metric in job_exit.metrics:
+            score = fitness.score(job_exit.metrics)
+        else:
+            outcome = Outcome.INFRASTRUCTURE_ERROR
+            reason = f"Expected the evaluator to report {fitness.metric}, but it reported {sorted(job_exit.metrics)}."
+    return Evaluation(
+        experiment_id=job.experiment_id,
+        stage=job.stage,
+        seed=job.seed,
+        outcome=outcome,
+        reason=reason,
+        score=score,
+        metrics=job_exit.metrics,
+        limit=job_exit.limit,
+        usage=job_exit.usage,
+        environment=job_exit.environment,
+        started_at=job_exit.started_at,
+        finished_at=job_exit.finished_at,
+    )
+
+
+def _ended(job: Job, outcome: Outcome, reason: str) -> JobExit:
+    """The end of a job that no supervisor wrote."""
+    now = time.time()
+    return JobExit(job.token, outcome, reason, {}, None, ResourceUsage(), {}, (), now, now)
+
+
+def _package_folders(executable: str) -> list[str]:
+    """Folders whose modification time changes when a package is installed."""
+    return [str(path) for path in Path(executable).parent.parent.glob("lib/python3*/site-packages")]
+
+
+def _modified(path: str) -> float:
+    try:
+        return Path(path).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _lost(job: Job, detail: str) -> JobExit:
+    return _ended(
+        job,
+        Outcome.LOST,
+        "The supervisor of this job died (killed, or the machine went down). promote_node runs it again."
+        + (f" Its last words: {detail}" if detail else ""),
+    )
+
+
+def _last_words(folder: JobFolder) -> str:
+    try:
+        return (folder.path / "supervisor.log").read_text(errors="backslashreplace")[-500:].strip()
+    except OSError:
+        return ""
+
+
+def _logs(folder: JobFolder) -> dict[str, str]:
+    logs: dict[str, str] = {}
+    for stream, path in (
+        ("stdout", folder.stdout),
+        ("stderr", folder.stderr),
+        ("evaluator", folder.evaluator_log),
+    ):
+        if path.exists():
+            logs[stream] = path.read_text(encoding="utf-8", errors="backslashreplace").replace("\0", "\\x00")
+    return logs
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        logger.info("Supervisor %d had ended already", pid)
+
+
+async def _remove(path: Path) -> None:
+    """`rm` rather than Python: it takes folders nested deeper than a path can name."""
+    arguments: Sequence[str] = ("rm", "-rf", "--", str(path))
+    process = await asyncio.create_subprocess_exec(*arguments, stdin=subprocess.DEVNULL)
+    if await process.wait() != 0:
+        logger.warning("%s could not be removed whole", path)

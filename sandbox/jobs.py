@@ -1,0 +1,231 @@
+"""A job: one stage of one experiment with one seed, as a folder that a supervisor works through.
+
+    <workspace>/jobs/e17-explore-0-1/
+        job.json          JobSpec, written by the daemon before the supervisor starts
+        params.json       what harness and evaluator are told
+        candidate/        the candidate's files
+        harness/          the domain's harness and its neighbours
+        evaluator/        the domain's evaluator and its neighbours (never mounted beside a candidate)
+        out/              written by harness and candidate: hostile
+        outputs/          what was taken over from out/ once the whole process tree was dead, and checked
+        result/           written by the evaluator: metrics.json and artifacts
+        stdout.log stderr.log evaluator.log
+        supervisor.lock   flock held while the supervisor lives; the daemon takes it and hands it down
+        supervisor.pid
+        exit.json         JobExit, written once, by rename
+
+The supervisor talks to nobody: no database, no socket. Whoever holds the folder can tell what happened, so a daemon
+that starts later takes over where a dead one left off. Standard library only, because one supervisor starts per job.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..evolution.outcomes import LimitHit, Outcome, ResourceUsage
+from .interpreter import Interpreter
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one sandbox. Times in seconds, sizes in MB (1e6 bytes)."""
+
+    cpu_seconds: float
+    wall_seconds: float
+    memory_mb: float
+    disk_mb: float
+    output_mb: float
+    pids: int
+
+
+@dataclass(frozen=True)
+class ArrayRule:
+    """Element type (a numpy name such as `float64`) and shape of one array in an `.npz`."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class OutputRule:
+    """A file to take over from the sandbox."""
+
+    file: str
+    max_bytes: int
+    required: bool
+    arrays: dict[str, ArrayRule] | None
+    """With it the file must be an `.npz` of exactly these arrays."""
+
+
+@dataclass(frozen=True)
+class ArtifactRule:
+    """A file that the evaluator may leave in `result/`."""
+
+    file: str
+    max_bytes: int
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """Everything that a supervisor needs to know."""
+
+    token: str
+    """Fencing token: an exit that carries another one belongs to an earlier attempt and is ignored."""
+    isolation: dict[str, str]
+    """Tier and how it works on this machine, as the daemon found out: `isolation.from_fields` reads it."""
+    interpreter: Interpreter
+    harness: str
+    """File name inside harness/."""
+    evaluator: str
+    """File name inside evaluator/."""
+    public_data: str | None
+    """Absolute path, mounted read-only at /job/data for harness and evaluator."""
+    hidden_data: str | None
+    """Absolute path, mounted read-only at /job/hidden for the evaluator alone."""
+    limits: Limits
+    evaluator_limits: Limits
+    outputs: tuple[OutputRule, ...]
+    artifacts: tuple[ArtifactRule, ...]
+    gpus: tuple[int, ...]
+    threads: int
+    """How many threads the numerical libraries may start."""
+    evaluator_sha256: str
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> JobSpec:
+        """The inverse of `to_json`."""
+        data: dict[str, Any] = json.loads(text)
+        data["limits"] = Limits(**data["limits"])
+        data["evaluator_limits"] = Limits(**data["evaluator_limits"])
+        data["outputs"] = tuple(_output_rule(rule) for rule in data["outputs"])
+        data["artifacts"] = tuple(ArtifactRule(**rule) for rule in data["artifacts"])
+        data["gpus"] = tuple(data["gpus"])
+        data["interpreter"] = Interpreter.from_fields(data["interpreter"])
+        return cls(**data)
+
+    def to_json(self) -> str:
+        """As it stands in job.json."""
+        return json.dumps(asdict(self), indent=1)
+
+
+def _output_rule(data: dict[str, Any]) -> OutputRule:
+    arrays = data["arrays"]
+    if arrays is not None:
+        arrays = {name: ArrayRule(rule["dtype"], tuple(rule["shape"])) for name, rule in arrays.items()}
+    return OutputRule(data["file"], data["max_bytes"], data["required"], arrays)
+
+
+@dataclass(frozen=True)
+class JobExit:
+    """How a job ended."""
+
+    token: str
+    outcome: Outcome
+    reason: str
+    """One or two sentences for a reader; empty when scored."""
+    metrics: dict[str, float]
+    limit: LimitHit | None
+    usage: ResourceUsage
+    environment: dict[str, str]
+    """Versions of interpreter and packages, CPU model, isolation tier, hash of the evaluator."""
+    artifacts: tuple[str, ...]
+    """Paths, relative to the job folder, of outputs and artifacts worth keeping."""
+    started_at: float
+    finished_at: float
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> JobExit:
+        """The inverse of `to_json`."""
+        data: dict[str, Any] = json.loads(text)
+        data["outcome"] = Outcome(data["outcome"])
+        data["limit"] = LimitHit(**data["limit"]) if data["limit"] is not None else None
+        data["usage"] = ResourceUsage(**data["usage"])
+        data["artifacts"] = tuple(data["artifacts"])
+        return cls(**data)
+
+    def to_json(self) -> str:
+        """As it stands in exit.json."""
+        return json.dumps(asdict(self), indent=1, allow_nan=False)
+
+
+Liveness = Literal["not_started", "running", "exited", "died"]
+
+
+class JobFolder:
+    """The files of one job, by name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.spec = path / "job.json"
+        self.params = path / "params.json"
+        self.candidate = path / "candidate"
+        self.harness = path / "harness"
+        self.evaluator = path / "evaluator"
+        self.out = path / "out"
+        self.outputs = path / "outputs"
+        self.result = path / "result"
+        self.stdout = path / "stdout.log"
+        self.stderr = path / "stderr.log"
+        self.evaluator_log = path / "evaluator.log"
+        self.lock = path / "supervisor.lock"
+        self.pid = path / "supervisor.pid"
+        self.exit = path / "exit.json"
+
+    def read_spec(self) -> JobSpec:
+        """The order, as the daemon wrote it."""
+        return JobSpec.from_json(self.spec.read_bytes())
+
+    def read_exit(self) -> JobExit | None:
+        """How the job ended, or `None` while it has not."""
+        try:
+            return JobExit.from_json(self.exit.read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def write_exit(self, job_exit: JobExit) -> None:
+        """Publish the end of the job: all of it or nothing."""
+        write_atomically(self.exit, job_exit.to_json().encode())
+
+    def liveness(self) -> Liveness:
+        """What became of the supervisor, told from its lock and the exit file alone."""
+        if self.exit.exists():
+            return "exited"
+        try:
+            descriptor = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return "not_started"
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return "running"
+        finally:
+            os.close(descriptor)
+        # It may have published its exit and let go of the lock between our two looks.
+        return "exited" if self.exit.exists() else "died"
+
+    def supervisor_pid(self) -> int | None:
+        """Process id of the supervisor, once it has started."""
+        try:
+            return int(self.pid.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees all of it or none, also after a power cut."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

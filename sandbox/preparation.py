@@ -1,0 +1,118 @@
+"""Lays down the folder of a job: what a supervisor needs, copied, so that later changes to a domain do not reach it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from ..domains.contract import OutputSpec, Stage
+from ..domains.loader import Domain
+from .interpreter import Interpreter
+from .isolation import Isolation
+from .jobs import ArrayRule, ArtifactRule, JobFolder, JobSpec, Limits, OutputRule, write_atomically
+
+EVALUATOR_WALL_FACTOR = 4.0
+EVALUATOR_OUTPUT_MB = 4.0
+
+
+def lay_down_job(
+    folder: JobFolder,
+    *,
+    domain: Domain,
+    instance: str | None,
+    stage: Stage,
+    seed: int,
+    files: Mapping[str, str],
+    isolation: Isolation,
+    interpreter: Interpreter,
+    token: str,
+    cpus: int,
+    gpus: tuple[int, ...],
+) -> None:
+    """Make the folder of a job, over whatever an attempt that never started left there.
+
+    Raises:
+        OSError: the disk is full or cannot be written.
+    """
+    shutil.rmtree(folder.path, ignore_errors=True)
+    for part in (folder.path, folder.candidate, folder.harness, folder.evaluator, folder.out, folder.outputs):
+        part.mkdir(mode=0o700, parents=True)
+    folder.result.mkdir(mode=0o700)
+    for path, text in files.items():
+        target = folder.candidate / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+    for role, place in (("harness", folder.harness), ("evaluator", folder.evaluator)):
+        for name, source in domain.script_files(role).items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, place / name)
+    name, parameters = domain.parameters(instance)
+    told = {
+        "stage": stage.name,
+        "seed": seed,
+        "instance": name,
+        "parameters": parameters,
+        "entry": domain.spec.candidate.entry,
+    }
+    folder.params.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    spec = JobSpec(
+        token=token,
+        isolation=isolation.fields(),
+        interpreter=interpreter,
+        threads=cpus,
+        gpus=gpus,
+        **_from_domain(domain, stage, parameters),
+    )
+    write_atomically(folder.spec, spec.to_json().encode())
+
+
+def _from_domain(domain: Domain, stage: Stage, parameters: Mapping[str, int | float | str | bool]) -> dict[str, Any]:
+    """The fields of a job's order that the domain decides."""
+    public, hidden = domain.data_folder("public"), domain.data_folder("hidden")
+    return dict(
+        harness=domain.spec.scripts.harness,
+        evaluator=domain.spec.scripts.evaluator,
+        public_data=str(public) if public is not None else None,
+        hidden_data=str(hidden) if hidden is not None else None,
+        limits=Limits(
+            cpu_seconds=stage.cpu_seconds,
+            wall_seconds=stage.wall_bound,
+            memory_mb=stage.memory_mb,
+            disk_mb=stage.disk_mb,
+            output_mb=stage.output_mb,
+            pids=stage.pids,
+        ),
+        evaluator_limits=Limits(
+            cpu_seconds=stage.evaluator_cpu_seconds,
+            wall_seconds=EVALUATOR_WALL_FACTOR * stage.evaluator_cpu_seconds + 60,
+            memory_mb=stage.evaluator_memory_mb,
+            disk_mb=stage.disk_mb,
+            output_mb=EVALUATOR_OUTPUT_MB,
+            pids=stage.pids,
+        ),
+        outputs=tuple(_output_rule(output, parameters) for output in domain.spec.outputs.values()),
+        artifacts=tuple(ArtifactRule(artifact.file, artifact.max_bytes) for artifact in domain.spec.artifacts),
+        evaluator_sha256=domain.evaluator_sha256(),
+    )
+
+
+def requirement_names(requirements: tuple[str, ...]) -> list[str]:
+    """Distribution names out of pip requirement strings."""
+    from packaging.requirements import Requirement
+
+    return [Requirement(text).name for text in requirements]
+
+
+def _output_rule(output: OutputSpec, parameters: Mapping[str, int | float | str | bool]) -> OutputRule:
+    arrays = None
+    if output.arrays is not None:
+        arrays = {
+            name: ArrayRule(
+                array.dtype,
+                tuple(int(parameters[length]) if isinstance(length, str) else length for length in array.shape),
+            )
+            for name, array in output.arrays.items()
+        }
+    return OutputRule(output.file, output.max_bytes, output.required, arrays)

@@ -1,0 +1,235 @@
+"""Sees one job through: harness in a sandbox, outputs taken over, evaluator in another sandbox, exit.json.
+
+    python -m asi_evolve.sandbox.supervisor JOB_FOLDER --lock-fd N
+
+Started by the daemon in a session of its own, with the job's lock as descriptor N. It talks to nobody. If it is killed,
+its sandboxes die with it, and the lock that comes free tells the daemon.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import errno
+import os
+import platform
+import signal
+import sys
+import time
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..evolution.errors import SandboxUnavailable
+from ..evolution.outcomes import LimitHit, Outcome, ResourceUsage
+from .confinement import Ended, run_confined
+from .isolation import Isolation, Mount, Request, from_fields
+from .jobs import JobExit, JobFolder, JobSpec, Limits
+from .outputs import Refused, keep_artifact, read_metrics, take_over
+
+LAST_WORDS = 1200
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+class Cancelled(Exception):
+    """The daemon asked for an end."""
+
+
+def main() -> int:
+    """Work through a job folder; the exit status is 0 whenever exit.json was written."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--lock-fd", type=int, required=True)
+    options = parser.parse_args()
+    os.set_inheritable(options.lock_fd, False)  # a sandbox must not hold the lock when we are gone
+    signal.signal(signal.SIGTERM, _on_cancel)
+    _adopt_orphans()
+    folder = JobFolder(options.folder)
+    folder.pid.write_text(str(os.getpid()))
+    spec = folder.read_spec()
+    supervision = Supervision(folder, spec)
+    folder.write_exit(supervision.run())
+    return 0
+
+
+def _on_cancel(*_: Any) -> None:
+    raise Cancelled
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of whatever a dead bwrap leaves: then waiting for a sandbox's first process means waiting for
+    all of it, and its CPU time is counted to the last tick."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+class Supervision:
+    """One job."""
+
+    def __init__(self, folder: JobFolder, spec: JobSpec) -> None:
+        self._folder = folder
+        self._spec = spec
+        self._began = time.time()
+        self._usage = ResourceUsage()
+        self._tier = spec.isolation.get("tier", "none")
+
+    def run(self) -> JobExit:
+        """See the job through to its end, whatever that is."""
+        try:
+            return self._steps(from_fields(self._spec.isolation))
+        except Cancelled:
+            return self._end(Outcome.CANCELLED, "Cancelled while it ran.")
+        except Refused as refused:
+            return self._end(Outcome.INVALID_OUTPUT, str(refused))
+        except SandboxUnavailable as error:
+            return self._end(Outcome.INFRASTRUCTURE_ERROR, str(error))
+        except OSError as error:
+            full = " The disk is full." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+            return self._end(Outcome.INFRASTRUCTURE_ERROR, f"The supervisor could not use a file: {error}.{full}")
+        except Exception as error:  # noqa: BLE001 -- a bug of ours must end this job, with its name, and not the queue
+            traceback.print_exc()
+            return self._end(Outcome.INFRASTRUCTURE_ERROR, f"The supervisor failed: {error!r}.")
+
+    def _steps(self, isolation: Isolation) -> JobExit:
+        ended = run_confined(
+            isolation,
+            self._harness_request(),
+            self._spec.limits,
+            self._folder.stdout,
+            self._folder.stderr,
+            self._folder.out,
+        )
+        self._usage = replace(ended.usage, gpu_seconds=ended.usage.wall_seconds * len(self._spec.gpus))
+        if ended.limit is not None:
+            return self._end(Outcome.LIMIT, limit_sentence(ended.limit), limit=ended.limit)
+        if ended.status != 0:
+            return self._end(Outcome.CANDIDATE_ERROR, exit_sentence(ended, self._folder.stderr))
+        outputs = take_over(self._folder.out, self._folder.outputs, self._spec.outputs)
+        judged = run_confined(
+            isolation,
+            self._evaluator_request(),
+            self._spec.evaluator_limits,
+            self._folder.evaluator_log,
+            None,
+            self._folder.result,
+        )
+        artifacts = [f"outputs/{file}" for file in outputs] + [
+            f"result/{rule.file}"
+            for rule in self._spec.artifacts
+            if keep_artifact(self._folder.result, rule.file, rule.max_bytes)
+        ]
+        return self._verdict(judged, tuple(artifacts))
+
+    def _verdict(self, judged: Ended, artifacts: tuple[str, ...]) -> JobExit:
+        """What the evaluator says. Where it fails, that is never the candidate's fault."""
+        if judged.limit is not None:
+            reason = f"The evaluator went over a bound: {limit_sentence(judged.limit)}"
+            return self._end(Outcome.INFRASTRUCTURE_ERROR, reason)
+        if judged.status != 0:
+            reason = f"The evaluator failed: {exit_sentence(judged, self._folder.evaluator_log)}"
+            return self._end(Outcome.INFRASTRUCTURE_ERROR, reason)
+        try:
+            metrics = read_metrics(self._folder.result)
+        except Refused as refused:
+            return self._end(Outcome.INFRASTRUCTURE_ERROR, str(refused))
+        if isinstance(metrics, str):
+            return self._end(Outcome.INVALID_OUTPUT, metrics[:LAST_WORDS], artifacts=artifacts)
+        return self._end(Outcome.SCORED, "", metrics=metrics, artifacts=artifacts)
+
+    def _harness_request(self) -> Request:
+        folder = self._folder
+        return self._request(
+            f"/job/harness/{self._spec.harness}",
+            self._spec.limits,
+            Mount(str(folder.candidate), "/job/candidate"),
+            Mount(str(folder.harness), "/job/harness"),
+            Mount(str(folder.out), "/job/out", writable=True),
+            gpus=self._spec.gpus,
+        )
+
+    def _evaluator_request(self) -> Request:
+        folder = self._folder
+        mounts = [
+            Mount(str(folder.evaluator), "/job/evaluator"),
+            Mount(str(folder.outputs), "/job/outputs"),
+            Mount(str(folder.result), "/job/result", writable=True),
+        ]
+        if self._spec.hidden_data is not None:
+            mounts.append(Mount(self._spec.hidden_data, "/job/hidden"))
+        return self._request(f"/job/evaluator/{self._spec.evaluator}", self._spec.evaluator_limits, *mounts)
+
+    def _request(self, script: str, limits: Limits, *mounts: Mount, gpus: tuple[int, ...] = ()) -> Request:
+        common = [Mount(str(self._folder.params), "/job/params.json")]
+        if self._spec.public_data is not None:
+            common.append(Mount(self._spec.public_data, "/job/data"))
+        return Request(
+            interpreter=self._spec.interpreter,
+            script=script,
+            mounts=(*common, *mounts),
+            tmp_bytes=int(limits.disk_mb * 1e6),
+            threads=self._spec.threads,
+            gpus=gpus,
+        )
+
+    def _end(
+        self,
+        outcome: Outcome,
+        reason: str,
+        *,
+        limit: LimitHit | None = None,
+        metrics: dict[str, float] | None = None,
+        artifacts: tuple[str, ...] = (),
+    ) -> JobExit:
+        return JobExit(
+            token=self._spec.token,
+            outcome=outcome,
+            reason=reason,
+            metrics=metrics or {},
+            limit=limit,
+            usage=self._usage,
+            environment=self._environment(),
+            artifacts=artifacts,
+            started_at=self._began,
+            finished_at=time.time(),
+        )
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **self._spec.interpreter.versions,
+            "platform": platform.platform(),
+            "cpu": cpu_model(),
+            "tier": self._tier,
+            "evaluator_sha256": self._spec.evaluator_sha256,
+        }
+
+
+def limit_sentence(limit: LimitHit) -> str:
+    """Which bound was passed, in words."""
+    return f"Used {limit.used:.4g} {limit.unit} of {limit.name}, where {limit.allowed:.4g} {limit.unit} are allowed."
+
+
+def exit_sentence(ended: Ended, log: Path) -> str:
+    """How a program left, and its last words."""
+    status = ended.status
+    if status is not None and status > 128 and status - 128 in set(signal.Signals):
+        how = f"It was ended by {signal.Signals(status - 128).name}."
+    else:
+        how = f"It left with exit status {status}."
+    words = log.read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:].strip() if log.exists() else ""
+    return f"{how} Its last words:\n{words}" if words else f"{how} It printed nothing to stderr."
+
+
+def cpu_model() -> str:
+    """Name of the processor."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
