@@ -23,7 +23,7 @@ Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class DomainInfo(_Section):
@@ -177,12 +177,18 @@ class DomainSpec(_Section):
             raise ValueError(f"fitness.metric: expected one of {list(self.metrics)}, but got {self.fitness.metric!r}")
         for output_name, output in self.outputs.items():
             for array_name, array in (output.arrays or {}).items():
-                for length in array.shape:
-                    for instance, parameters in self.instances.items() if isinstance(length, str) else ():
-                        if not isinstance(parameters.get(str(length)), int):
+                named = [length for length in array.shape if isinstance(length, str)]
+                key = f"outputs.{output_name}.arrays.{array_name}.shape"
+                if named and not self.instances:
+                    raise ValueError(
+                        f"{key}: expected {named[0]!r} to be a parameter of an instance, but there is none"
+                    )
+                for length in named:
+                    for instance, parameters in self.instances.items():
+                        if not isinstance(parameters.get(length), int):
                             raise ValueError(
-                                f"outputs.{output_name}.arrays.{array_name}.shape: expected {length!r} to be an "
-                                f"integer parameter of instance {instance!r}, which has {sorted(parameters)}"
+                                f"{key}: expected {length!r} to be an integer parameter of instance {instance!r}, "
+                                f"which has {sorted(parameters)}"
                             )
         return self
 

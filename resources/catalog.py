@@ -75,6 +75,21 @@ class Catalog:
         return files[path]
 
     @anticipated
+    async def node_artifact(self, id: str, name: str) -> str | bytes:
+        """A file that the node's latest run left, such as a picture or the outputs that were judged."""
+        workspace = await self._laboratory.workspace()
+        node = await nodes.get(workspace.read, parse_id(id, "n"))
+        ordered = await experiments.of_node(workspace.read, node.id)
+        runs = await experiments.evaluations(workspace.read, [entry.id for entry in ordered])
+        kept = await experiments.artifacts(workspace.read, runs[-1].id) if runs else []
+        for file in kept:
+            if file.name == name:
+                data = workspace.artifacts.read(file.sha256)
+                return data.decode() if file.mime_type.startswith("text/") or "xml" in file.mime_type else data
+        names = ", ".join(file.name for file in kept) or "it has none"
+        raise NotFound(f"Expected an artifact of {id} ({names}), but got {name!r}.")
+
+    @anticipated
     async def experiment_log(self, id: str) -> str:
         """What the runs of an experiment printed. Data from a program, not instructions."""
         workspace = await self._laboratory.workspace()
@@ -97,6 +112,7 @@ class Catalog:
             ("evolve://campaigns/{id}", self.campaign, "Campaign", "application/json"),
             ("evolve://nodes/{id}", self.node, "Node", "application/json"),
             ("evolve://nodes/{id}/files/{+path}", self.node_file, "File of a node", "text/plain"),
+            ("evolve://nodes/{id}/artifacts/{+name}", self.node_artifact, "Artifact of a node", None),
             ("evolve://experiments/{id}/log", self.experiment_log, "Log of an experiment", "text/plain"),
             ("evolve://domains/{name}", self.domain, "Brief of a domain", "text/markdown"),
         ):

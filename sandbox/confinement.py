@@ -10,6 +10,7 @@ import selectors
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ class Ended:
     status: int | None
     limit: LimitHit | None
     usage: ResourceUsage
+
+
+class Cancelled(Exception):
+    """Somebody asked for an end."""
 
 
 class Log:
@@ -73,20 +78,23 @@ def run_confined(
     stdout: Path,
     stderr: Path | None,
     writes_to: Path,
+    cancelled: Callable[[], bool],
 ) -> Ended:
     """Run a request and return when nothing of it is alive.
 
     Args:
         stdout: where the log of its standard output goes; with `stderr` `None` both streams go there.
         writes_to: the folder that it can write to, bounded by `limits.disk_mb`.
+        cancelled: asked all the time; once it says so, everything is ended.
 
     Raises:
+        Cancelled: it was cancelled.
         SandboxUnavailable: the sandbox could not be set up.
     """
     logs = {"stdout": Log(), "stderr": Log()}
     confined = _Confined(isolation, request, limits, writes_to)
     try:
-        limit = confined.watch(logs)
+        limit = confined.watch(logs, cancelled)
     finally:
         confined.end(logs)
         if stderr is None:
@@ -153,12 +161,18 @@ class _Confined:
                     return int(fields[name])
         return None
 
-    def watch(self, logs: dict[str, Log]) -> LimitHit | None:
-        """Until the program ends by itself (`None`) or passes a bound."""
+    def watch(self, logs: dict[str, Log], cancelled: Callable[[], bool]) -> LimitHit | None:
+        """Until the program ends by itself (`None`) or passes a bound.
+
+        Raises:
+            Cancelled: somebody asked for an end.
+        """
         if self._watcher is None:
             return None
         next_look = 0.0
         while self._outer.poll() is None:
+            if cancelled():
+                raise Cancelled
             self._read_output(logs, TICK_S)
             written = sum(log.size for log in logs.values())
             if written > self._limits.output_mb * MB:
@@ -188,8 +202,6 @@ class _Confined:
 
     def end(self, logs: dict[str, Log]) -> None:
         """Kill what is left and wait until nothing is. The outer process is gone long before the sandbox is."""
-        # A cancel that comes in here must not leave half of it undone.
-        previous = signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
             if self._init is not None:
                 with contextlib.suppress(ProcessLookupError):
@@ -204,7 +216,6 @@ class _Confined:
             for stream in (self._outer.stdout, self._outer.stderr):
                 if stream is not None:
                     stream.close()
-            signal.signal(signal.SIGTERM, previous)
 
     def _wait_for_outer(self) -> None:
         try:

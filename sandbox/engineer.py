@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 import logging
 import os
 import signal
@@ -16,15 +15,14 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..database import campaigns, experiments, nodes
 from ..database.connection import Reader, Transaction
 from ..database.experiments import Job, StoredFile
-from ..database.workspace import Workspace, WorkspacePaths
+from ..database.workspace import Workspace
 from ..domains.contract import Stage
 from ..domains.loader import Domain, find_domain
 from ..evolution.errors import EvolveError, SandboxUnavailable, StorageError
@@ -35,7 +33,7 @@ from .cascade import End, Step, next_step
 from .interpreter import Interpreter, describe_interpreter
 from .isolation import Isolation, find_isolation
 from .jobs import JobExit, JobFolder
-from .preparation import lay_down_job, requirement_names
+from .preparation import Grant, lay_down_job, requirement_names
 
 logger = logging.getLogger(__name__)
 
@@ -54,46 +52,6 @@ class Slots:
     cpus: int
     gpus: tuple[int, ...]
     """Device numbers."""
-
-
-class DaemonRunning(EvolveError):
-    """Another daemon serves this workspace."""
-
-
-@contextmanager
-def hold_daemon_lock(paths: WorkspacePaths, about: dict[str, str | int]) -> Iterator[None]:
-    """Be the only daemon of a workspace.
-
-    Raises:
-        DaemonRunning: there is one already.
-    """
-    descriptor = os.open(paths.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DaemonRunning(f"An engineer daemon serves {paths.root} already.") from error
-        os.truncate(descriptor, 0)
-        os.write(descriptor, json.dumps(about).encode())
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def daemon_about(paths: WorkspacePaths) -> dict[str, str | int] | None:
-    """What the running daemon says of itself; `None` where none runs."""
-    try:
-        descriptor = os.open(paths.daemon_lock, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return None
-    except BlockingIOError:
-        text = os.read(descriptor, 4096).decode()
-        return json.loads(text) if text else {}
-    finally:
-        os.close(descriptor)
 
 
 @dataclass
@@ -277,7 +235,6 @@ class Engineer:
             if stage is None:
                 raise SandboxUnavailable(f"Domain {domain.name} no longer has the stage {job.stage}.")
             interpreter = self._interpreter(campaign.settings.python or sys.executable, domain)
-            isolation = self._isolation(interpreter)
             lay_down_job(
                 folder,
                 domain=domain,
@@ -285,11 +242,8 @@ class Engineer:
                 stage=stage,
                 seed=job.seed,
                 files=await nodes.files(self.workspace.read, experiment.node_id),
-                isolation=isolation,
-                interpreter=interpreter,
                 token=job.token,
-                cpus=job.cpus,
-                gpus=job.gpus,
+                grant=Grant(self._isolation(interpreter), interpreter, job.cpus, job.gpus),
             )
             logger.info("Launching %s", job.folder)
             self._flights[job.id] = _Flight(job, start_supervisor(folder))

@@ -232,5 +232,5 @@ def _check_header(header: dict[str, Any], name: str, rule: ArrayRule, descriptio
         raise Refused(f"Expected array {name} of type {rule.dtype}, but got {str(header['descr'])[:60]}.")
     if header["shape"] != rule.shape:
         raise Refused(f"Expected array {name} of shape {rule.shape}, but got {str(header['shape'])[:60]}.")
-    if header["fortran_order"] is not False:
-        raise Refused(f"Expected array {name} in C order, but it is in Fortran order.")
+    if not isinstance(header["fortran_order"], bool):
+        raise Refused(f"Expected array {name} to say whether it is in Fortran order, but it does not.")

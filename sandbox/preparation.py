@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from ..domains.contract import OutputSpec, Stage
 from ..domains.loader import Domain
@@ -17,6 +17,16 @@ EVALUATOR_WALL_FACTOR = 4.0
 EVALUATOR_OUTPUT_MB = 4.0
 
 
+@dataclass(frozen=True)
+class Grant:
+    """What the engineer gives to a job."""
+
+    isolation: Isolation
+    interpreter: Interpreter
+    cpus: int
+    gpus: tuple[int, ...]
+
+
 def lay_down_job(
     folder: JobFolder,
     *,
@@ -25,11 +35,8 @@ def lay_down_job(
     stage: Stage,
     seed: int,
     files: Mapping[str, str],
-    isolation: Isolation,
-    interpreter: Interpreter,
     token: str,
-    cpus: int,
-    gpus: tuple[int, ...],
+    grant: Grant,
 ) -> None:
     """Make the folder of a job, over whatever an attempt that never started left there.
 
@@ -57,21 +64,19 @@ def lay_down_job(
         "entry": domain.spec.candidate.entry,
     }
     folder.params.write_text(json.dumps(told, indent=1), encoding="utf-8")
-    spec = JobSpec(
-        token=token,
-        isolation=isolation.fields(),
-        interpreter=interpreter,
-        threads=cpus,
-        gpus=gpus,
-        **_from_domain(domain, stage, parameters),
-    )
-    write_atomically(folder.spec, spec.to_json().encode())
+    write_atomically(folder.spec, _job_spec(domain, stage, parameters, token, grant).to_json().encode())
 
 
-def _from_domain(domain: Domain, stage: Stage, parameters: Mapping[str, int | float | str | bool]) -> dict[str, Any]:
-    """The fields of a job's order that the domain decides."""
+def _job_spec(
+    domain: Domain, stage: Stage, parameters: Mapping[str, int | float | str | bool], token: str, grant: Grant
+) -> JobSpec:
     public, hidden = domain.data_folder("public"), domain.data_folder("hidden")
-    return dict(
+    return JobSpec(
+        token=token,
+        isolation=grant.isolation.fields(),
+        interpreter=grant.interpreter,
+        threads=grant.cpus,
+        gpus=grant.gpus,
         harness=domain.spec.scripts.harness,
         evaluator=domain.spec.scripts.evaluator,
         public_data=str(public) if public is not None else None,

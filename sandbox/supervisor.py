@@ -23,17 +23,13 @@ from typing import Any
 
 from ..evolution.errors import SandboxUnavailable
 from ..evolution.outcomes import LimitHit, Outcome, ResourceUsage
-from .confinement import Ended, run_confined
+from .confinement import Cancelled, Ended, run_confined
 from .isolation import Isolation, Mount, Request, from_fields
 from .jobs import JobExit, JobFolder, JobSpec, Limits
 from .outputs import Refused, keep_artifact, read_metrics, take_over
 
 LAST_WORDS = 1200
 _PR_SET_CHILD_SUBREAPER = 36
-
-
-class Cancelled(Exception):
-    """The daemon asked for an end."""
 
 
 def main() -> int:
@@ -43,18 +39,29 @@ def main() -> int:
     parser.add_argument("--lock-fd", type=int, required=True)
     options = parser.parse_args()
     os.set_inheritable(options.lock_fd, False)  # a sandbox must not hold the lock when we are gone
-    signal.signal(signal.SIGTERM, _on_cancel)
+    cancel = Cancel()
+    signal.signal(signal.SIGTERM, cancel.request)
     _adopt_orphans()
     folder = JobFolder(options.folder)
     folder.pid.write_text(str(os.getpid()))
-    spec = folder.read_spec()
-    supervision = Supervision(folder, spec)
-    folder.write_exit(supervision.run())
+    folder.write_exit(Supervision(folder, folder.read_spec(), cancel).run())
     return 0
 
 
-def _on_cancel(*_: Any) -> None:
-    raise Cancelled
+class Cancel:
+    """Whether the daemon has asked for an end. A flag, since an exception out of nowhere could leave a sandbox half
+    started and alive."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def request(self, *_: Any) -> None:
+        """Signal handler."""
+        self.requested = True
+
+    def __call__(self) -> bool:
+        """Whether it was requested."""
+        return self.requested
 
 
 def _adopt_orphans() -> None:
@@ -67,9 +74,10 @@ def _adopt_orphans() -> None:
 class Supervision:
     """One job."""
 
-    def __init__(self, folder: JobFolder, spec: JobSpec) -> None:
+    def __init__(self, folder: JobFolder, spec: JobSpec, cancel: Cancel) -> None:
         self._folder = folder
         self._spec = spec
+        self._cancel = cancel
         self._began = time.time()
         self._usage = ResourceUsage()
         self._tier = spec.isolation.get("tier", "none")
@@ -99,6 +107,7 @@ class Supervision:
             self._folder.stdout,
             self._folder.stderr,
             self._folder.out,
+            self._cancel,
         )
         self._usage = replace(ended.usage, gpu_seconds=ended.usage.wall_seconds * len(self._spec.gpus))
         if ended.limit is not None:
@@ -113,6 +122,7 @@ class Supervision:
             self._folder.evaluator_log,
             None,
             self._folder.result,
+            self._cancel,
         )
         artifacts = [f"outputs/{file}" for file in outputs] + [
             f"result/{rule.file}"

@@ -107,7 +107,7 @@ class Watcher:
         """Bytes. Resident sizes count shared pages once per process, so near the bound the proportional ones decide;
         those do not see files in memory that nobody has mapped, so these are looked for apart."""
         if slow:
-            self._files_bytes = _memory_files(self.init, processes)
+            self._files_bytes = _held_files(processes) + self._tmpfs()
         resident = sum(process.resident for process in processes)
         rough = resident + self._files_bytes
         if rough < 0.5 * self.limits.memory_mb * MB and self.peak_memory >= rough:
@@ -120,6 +120,17 @@ class Watcher:
                 shared += in_memory
         exact = private + max(shared, self._files_bytes)
         return exact if exact > 0 else rough
+
+    def _tmpfs(self) -> float:
+        """Bytes in the sandbox's own /tmp and /dev/shm."""
+        total = 0.0
+        for folder in ("tmp", "dev/shm"):
+            with contextlib.suppress(OSError):
+                state = os.statvfs(f"/proc/{self.init}/root/{folder}")
+                # While the sandbox is being set up, its first process still sees the host's file systems.
+                if state.f_blocks * state.f_frsize <= self.limits.disk_mb * MB + _PAGE:
+                    total += (state.f_blocks - state.f_bfree) * state.f_frsize
+        return total
 
     def _disk(self) -> LimitHit | None:
         if self.out is None:
@@ -165,19 +176,14 @@ def _proportional(pid: int) -> tuple[float, float]:
     return values["Pss_Anon"] + values["Pss_File"], values["Pss_Shmem"]
 
 
-def _memory_files(init: int, processes: list[_Process]) -> float:
-    """Bytes of files that live in memory: memfds and deleted files that are held open, and the sandbox's own tmpfs."""
+def _held_files(processes: list[_Process]) -> float:
+    """Bytes of memfds and of deleted files that are held open."""
     held: dict[tuple[int, int], int] = {}
     for process in processes:
         with contextlib.suppress(OSError):
             for number in os.listdir(f"/proc/{process.pid}/fd"):  # noqa: PTH208
                 _hold(f"/proc/{process.pid}/fd/{number}", held)
-    total = float(sum(held.values()))
-    for folder in ("tmp", "dev/shm"):
-        with contextlib.suppress(OSError):
-            state = os.statvfs(f"/proc/{init}/root/{folder}")
-            total += (state.f_blocks - state.f_bfree) * state.f_frsize
-    return total
+    return float(sum(held.values()))
 
 
 def _hold(path: str, held: dict[tuple[int, int], int]) -> None:

@@ -9,7 +9,8 @@ from importlib.metadata import version
 
 from ..database import experiments
 from ..database.workspace import WorkspacePaths, open_workspace
-from ..sandbox.engineer import DaemonRunning, Engineer, Slots, hold_daemon_lock
+from ..sandbox.daemon_lock import DaemonRunning, hold_daemon_lock
+from ..sandbox.engineer import Engineer, Slots
 from .serve import configure_logging
 from .settings import Settings
 

@@ -17,7 +17,7 @@ from ..database.migrations import migrate
 from ..database.workspace import WorkspacePaths
 from ..domains.loader import built_in_folders, find_domain, installed_folders
 from ..evolution.errors import EvolveError
-from ..sandbox.engineer import daemon_about
+from ..sandbox.daemon_lock import daemon_about
 from ..sandbox.interpreter import describe_interpreter
 from ..sandbox.isolation import find_isolation
 from ..sandbox.preparation import requirement_names

@@ -16,7 +16,7 @@ from ..database import experiments
 from ..database.workspace import Workspace, WorkspacePaths, open_workspace
 from ..evolution.models import Experiment
 from ..evolution.outcomes import ExperimentStatus
-from ..sandbox.engineer import daemon_about
+from ..sandbox.daemon_lock import daemon_about
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from mcp_types import BlobResourceContents, TextContent, TextResourceContents
 
 from ...database.workspace import WorkspacePaths
 from ...evolution.errors import EvolveError
-from ...sandbox.engineer import daemon_about
+from ...sandbox.daemon_lock import daemon_about
 from .script import Round, rounds
 from .stage import Played, Stage
 

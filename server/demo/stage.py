@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 BAR = 40
+DECADES = 6
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Stage:
         line = Text.assemble(("      result  ", "cyan"))
         if score is None:
             line.append(outcome, style="bold red")
-            line.append(f"  {reason.splitlines()[0][:200] if reason else ''}")
+            line.append(f"  {reason.splitlines()[-1][:200] if reason else ''}")
         else:
             line.append(f"{score:.12f}", style="bold green")
             if gain is not None:
@@ -91,14 +93,15 @@ class Stage:
             self.console.print(root)
 
     def staircase(self, played: list[Played]) -> None:
-        """The best score after each round."""
+        """The best score after each round. The bars are logarithmic: each step right is ten times closer to the end."""
         scores = [entry.score for entry in played if entry.score is not None]
         low, high = min(scores), max(scores)
         best = low
-        self.console.print("\n[b]Best score so far[/]")
+        self.console.print("\n[b]Best score so far[/] [dim](bar: how close to the last step, logarithmic)[/]")
         for entry in played:
             better = entry.score is not None and (entry.score > best or entry is played[0])
             best = max(best, entry.score or best)
-            length = 1 + round((BAR - 1) * (best - low) / (high - low)) if high > low else BAR
+            gap = (high - best) / (high - low) if high > low else 0.0
+            length = 1 + round((BAR - 1) * -math.log10(max(gap, 10**-DECADES)) / DECADES)
             mark = " [green]new best[/]" if better else ""
             self.console.print(f"  {entry.node:>4}  [blue]{'█' * length:<{BAR}}[/]  {best:.12f}{mark}")

@@ -11,13 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from mcp import Client, StdioServerParameters
-
 from asi_evolve.database.workspace import WorkspacePaths
 from asi_evolve.evolution.errors import SandboxUnavailable
-from asi_evolve.sandbox.engineer import daemon_about
+from asi_evolve.sandbox.daemon_lock import daemon_about
 from asi_evolve.sandbox.interpreter import describe_interpreter
 from asi_evolve.sandbox.isolation import find_isolation
+from mcp import Client, StdioServerParameters
 
 NUMBER_DOMAIN = str(Path(__file__).parent.parent / "domain_folders" / "number")
 

@@ -7,6 +7,8 @@ from mcp import Client
 
 from .conftest import begin, call, program
 
+FORGERY = "open('/job/out/number.json', 'w').write('99'); os._exit(1)"
+
 
 async def one_round(client: Client):
     campaign = await begin(client)
@@ -74,7 +76,11 @@ def test_what_goes_wrong_has_an_outcome_and_a_reason_and_no_score(lab):
         "burns": (program("1", inside="\n    while True: pass"), "limit", "cpu"),
         "eats": (program("1", inside="x = bytearray(10**9); time.sleep(5)"), "limit", "memory"),
         "leaves": (program("1", inside="os._exit(3)"), "candidate_error", "3"),
-        "claims": (program("1", inside="open('/job/out/number.json','w').write('99'); os._exit(1)"), "candidate_error", ""),
+        "claims": (
+            program("1", inside="open('/job/out/number.json','w').write('99'); os._exit(1)"),
+            "candidate_error",
+            "",
+        ),
     }
 
     async def run():
