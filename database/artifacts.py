@@ -29,11 +29,14 @@ class ArtifactStore:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             descriptor, name = tempfile.mkstemp(dir=target.parent)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(name).replace(target)
+            try:
+                with os.fdopen(descriptor, "wb") as stream:
+                    stream.write(data)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                Path(name).replace(target)
+            finally:
+                Path(name).unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(f"Expected to keep an artifact in {self._folder}, but: {error}.") from error
         return digest

@@ -67,7 +67,7 @@ async def use(reader: Reader, campaign: Campaign, now: float) -> BudgetUse:
     row = await reader.one(
         "SELECT c.cpu_seconds, c.gpu_seconds,"
         " (SELECT count(*) FROM experiments WHERE campaign_id = c.id) AS experiments,"
-        " (SELECT count(*) FROM nodes WHERE campaign_id = c.id AND NOT is_baseline) AS rounds"
+        " (SELECT count(*) - 1 FROM nodes WHERE campaign_id = c.id) AS rounds"
         " FROM campaigns AS c WHERE c.id = ?",
         (campaign.id,),
     )

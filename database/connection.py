@@ -41,13 +41,19 @@ class Driver:
     def connect(self, path: Path) -> Any:
         """A connection in autocommit mode, with sqlite-vec loaded and the pragmas set."""
         connection = self.module.connect(str(path), timeout=0.0, isolation_level=None, check_same_thread=False)
-        connection.row_factory = self.module.Row
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 2000"):
-            connection.execute(f"PRAGMA {pragma}")
-        sqlite_vec = importlib.import_module("sqlite_vec")
-        connection.enable_load_extension(True)
-        connection.load_extension(sqlite_vec.loadable_path())
-        connection.enable_load_extension(False)
+        try:
+            connection.row_factory = self.module.Row
+            # The bound on waiting comes first: to turn on WAL takes a lock that another process may hold just now.
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_PATIENCE_S * 1000:.0f}")
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 2000"):
+                connection.execute(f"PRAGMA {pragma}")
+            sqlite_vec = importlib.import_module("sqlite_vec")
+            connection.enable_load_extension(True)
+            connection.load_extension(sqlite_vec.loadable_path())
+            connection.enable_load_extension(False)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
 
@@ -179,7 +185,10 @@ class Database:
         give_up = time.monotonic() + BUSY_PATIENCE_S
         while True:
             try:
-                await self._writer.execute("BEGIN IMMEDIATE")
+                # The driver's thread runs the statement even where the caller is cancelled while it waits, and nobody
+                # would be left to end that transaction.
+                with anyio.CancelScope(shield=True):
+                    await self._writer.execute("BEGIN IMMEDIATE")
                 return
             except self.driver.module.OperationalError as error:
                 if not _is_busy(error) or time.monotonic() > give_up:

@@ -241,7 +241,7 @@ async def cancel(tx: Transaction, number: int) -> Experiment:
     """End a queued experiment now; ask the daemon to end a running one. A finished one stays as it is."""
     experiment = await get(tx, number)
     if experiment.status is ExperimentStatus.QUEUED:
-        await finish(tx, number, Outcome.CANCELLED, "Cancelled before it started.", None)
+        await finish(tx, number, Outcome.CANCELLED, "Cancelled while it was queued.", None)
     elif experiment.status is ExperimentStatus.RUNNING:
         await tx.execute("UPDATE experiments SET cancel_requested = 1 WHERE id = ?", (number,))
     return await get(tx, number)

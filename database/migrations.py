@@ -81,3 +81,5 @@ def _run_script(driver: Driver, connection: Any, script: str) -> None:
         if driver.module.complete_statement(statement):
             connection.execute(statement)
             statement = ""
+    if statement.strip():  # a last statement without its semicolon, or only a comment
+        connection.execute(statement)

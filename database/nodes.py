@@ -17,8 +17,7 @@ from . import documents, events
 from .connection import Reader, Row, Transaction
 
 Order = Literal["best", "newest", "oldest"]
-_ORDERS: dict[Order, str] = {
-    "best": "score IS NULL, score DESC, id",
+_ORDERS: dict[str, str] = {
     "newest": "id DESC",
     "oldest": "id",
 }
@@ -108,9 +107,22 @@ async def listed(
 ) -> list[Node]:
     """A page of the nodes of a campaign. `outcome` is an `Outcome`, or `queued` or `running`."""
     where, parameters = _filter(campaign_id, outcome)
+    if order != "best":
+        rows = await reader.all(
+            f"{_SELECT} WHERE {where} ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?", [*parameters, limit, offset]
+        )
+        return [_node(row) for row in rows]
+    # Two questions, so that each is answered along an index: first those with a score, then those without.
     rows = await reader.all(
-        f"{_SELECT} WHERE {where} ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?", [*parameters, limit, offset]
+        f"{_SELECT} WHERE {where} AND score IS NOT NULL ORDER BY score DESC, n.id LIMIT ? OFFSET ?",
+        [*parameters, limit, offset],
     )
+    if len(rows) < limit:
+        scored = await reader.value(f"SELECT count(*) FROM nodes AS n WHERE {where} AND score IS NOT NULL", parameters)
+        rows += await reader.all(
+            f"{_SELECT} WHERE {where} AND score IS NULL ORDER BY n.id LIMIT ? OFFSET ?",
+            [*parameters, limit - len(rows), max(offset - scored, 0)],
+        )
     return [_node(row) for row in rows]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tomllib
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -125,8 +126,8 @@ def find_domain(name_or_path: str) -> Domain:
         DomainError: the folder breaks the contract.
     """
     if "/" in name_or_path or name_or_path.startswith(("~", ".")):
-        folder = Path(name_or_path).expanduser()
-        if not folder.is_absolute():
+        folder = Path(os.path.expanduser(name_or_path))  # noqa: PTH111 -- leaves an unknown ~user as it is
+        if not folder.is_absolute() or "\0" in name_or_path:
             raise NotFound(f"Expected a domain name or the absolute path of a folder, but got {name_or_path!r}.")
         return load_domain(folder)
     folders = built_in_folders() | installed_folders()

@@ -41,6 +41,10 @@ def _check_form(files: Mapping[str, str], form: CandidateForm) -> None:
             text.encode()
         except UnicodeEncodeError as error:
             raise BadInput(f"Expected {path} to be text, but it holds lone surrogates ({error.reason}).") from error
+    for path in files:
+        for folder in map(str, PurePosixPath(path).parents):
+            if folder in files:
+                raise BadInput(f"Expected {folder} to be a file or a folder, but {path} makes it both.")
     if form.entry not in files:
         raise BadInput(
             f"Expected a file {form.entry}, the entry of this domain, but got {sorted(files) or 'no files'}."

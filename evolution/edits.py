@@ -22,6 +22,7 @@ _BLOCK = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _MARKER = re.compile(r"^(<{5,9} SEARCH|>{5,9} REPLACE)[ \t]*$", re.MULTILINE)
+_SEPARATOR = re.compile(r"^={5,9}[ \t]*$", re.MULTILINE)
 _FORM = "<<<<<<< SEARCH\n<old text>\n=======\n<new text>\n>>>>>>> REPLACE"
 
 
@@ -40,12 +41,17 @@ def parse_edits(text: str) -> list[Edit]:
     Raises:
         EditError: there is no block, or a marker stands alone.
     """
-    text = text.replace("\r\n", "\n")
+    text = _unix(text)
     edits: list[Edit] = []
     end = 0
     for match in _BLOCK.finditer(text):
         if _MARKER.search(match["search"]) or _MARKER.search(match["replace"]):
             raise EditError(f"Expected each SEARCH to be closed by its own REPLACE in edit {len(edits) + 1}:\n{_FORM}")
+        if _SEPARATOR.search(match["replace"]):
+            raise EditError(
+                f"Expected one line of = signs in edit {len(edits) + 1}, but found several: SEARCH could end at any "
+                "of them. Send the whole file instead."
+            )
         edits.append(Edit(_path_before(text[end : match.start()]), match["search"], match["replace"]))
         end = match.end()
     if len(_MARKER.findall(text)) != 2 * len(edits) or not edits:
@@ -71,8 +77,8 @@ def apply_edits(files: Mapping[str, str], edits: list[Edit]) -> dict[str, str]:
     result = dict(files)
     for number, edit in enumerate(edits, start=1):
         path = _target(result, edit, number)
-        result[path] = _apply(result[path], edit, number, path)
-    if result == dict(files):
+        result[path] = _apply(_unix(result[path]), edit, number, path)
+    if all(_unix(text) == _unix(files[path]) for path, text in result.items()):
         raise EditError("Expected the edits to change the parent, but REPLACE equals SEARCH in every block.")
     return result
 
@@ -95,26 +101,26 @@ def _apply(text: str, edit: Edit, number: int, path: str) -> str:
             f"Edit {number}: expected text to search for, but SEARCH is empty. Quote the lines that the new text "
             "replaces, or send the whole file."
         )
-    found = text.count(edit.search)
-    if found == 1:
-        return text.replace(edit.search, edit.replace)
-    if found == 0 and not text.endswith("\n") and edit.search == f"{_last_lines(text, edit.search)}\n":
-        # The block's last newline is its form, not a claim that the file ends in one.
-        return text.removesuffix(edit.search[:-1]) + edit.replace
-    if found == 0:
+    # The block's last newline is its form, not a claim that the file ends in one.
+    whole = text if text.endswith("\n") else f"{text}\n"
+    places = [match.start() for match in re.finditer(f"(?={re.escape(edit.search)})", whole)]
+    if len(places) == 1:
+        changed = whole[: places[0]] + edit.replace + whole[places[0] + len(edit.search) :]
+        return changed if whole is text else changed.removesuffix("\n")
+    if not places:
         raise EditError(
             f"Edit {number}: expected SEARCH to match once in {path}, but it matched nowhere. "
             f"{_nearest(text, edit.search)}Copy the lines exactly, with their indentation."
         )
-    lines = [text.count("\n", 0, match.start()) + 1 for match in re.finditer(re.escape(edit.search), text)]
+    lines = [whole.count("\n", 0, place) + 1 for place in places]
     raise EditError(
-        f"Edit {number}: expected SEARCH to match once in {path}, but it matched {found} times, at lines "
+        f"Edit {number}: expected SEARCH to match once in {path}, but it matched {len(places)} times, at lines "
         f"{', '.join(map(str, lines[:10]))}. Quote more of the lines around the place you mean."
     )
 
 
-def _last_lines(text: str, search: str) -> str:
-    return "\n".join(text.splitlines()[-search.count("\n") :])
+def _unix(text: str) -> str:
+    return text.replace("\r\n", "\n")
 
 
 def _nearest(text: str, search: str, limit: int = 1500) -> str:

@@ -94,7 +94,7 @@ class Node(_Model):
     status: ExperimentStatus
     """Of its latest experiment."""
     outcome: Outcome | None
-    """Of its latest finished experiment."""
+    """Of its latest experiment, once that has finished."""
     score: float | None
     """Mean over the seeds of the deepest stage that scored; higher is better."""
     score_stderr: float | None

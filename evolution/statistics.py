@@ -18,11 +18,14 @@ class Mean(NamedTuple):
 def mean(values: Sequence[float]) -> Mean:
     """Mean of at least one value; the standard error is s / sqrt(n) with s over n - 1."""
     count = len(values)
-    average = math.fsum(values) / count
+    try:
+        average = math.fsum(values) / count
+    except OverflowError:  # a penalty such as 1e308 is a score too
+        average = math.fsum(value / count for value in values)
     if count < 2:
         return Mean(average, None, count)
-    variance = math.fsum((value - average) ** 2 for value in values) / (count - 1)
-    return Mean(average, math.sqrt(variance / count), count)
+    deviation = math.hypot(*(value - average for value in values))
+    return Mean(average, deviation / math.sqrt(count * (count - 1)), count)
 
 
 class Staircase(NamedTuple):
