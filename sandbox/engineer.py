@@ -104,7 +104,12 @@ class Engineer:
         version = await self.workspace.read.value("PRAGMA data_version")
         changed, self._seen_version = version != self._seen_version, version
         for flight in list(self._flights.values()):
-            await self._look_after(flight, changed)
+            try:
+                await self._look_after(flight, changed)
+            except StorageError:
+                raise
+            except Exception as error:  # noqa: BLE001 -- a bug of ours ends this experiment, not the daemon and the queue
+                await self._give_up(flight.job.experiment_id, error, flight.job)
         if changed:  # nothing can have been queued, and no slot freed, without a commit
             await self._fill_slots()
         return bool(self._flights)
@@ -147,7 +152,7 @@ class Engineer:
                 await self._begin(experiment)
             except StorageError:
                 raise
-            except (EvolveError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 -- as above
                 await self._give_up(experiment.id, error)
 
     async def _begin(self, experiment: Experiment) -> None:
@@ -275,12 +280,20 @@ class Engineer:
 
     async def _give_up(self, experiment_id: int, error: Exception, job: Job | None = None) -> None:
         """Our own fault, or the domain's: never the candidate's."""
-        logger.warning("Experiment e%d: %s", experiment_id, error)
+        reason = str(error)
+        if not isinstance(error, (EvolveError, OSError)):
+            reason = f"The engineer failed, which is a bug: {error!r}. engineer.log in the workspace tells where."
+        logger.warning("Experiment e%d: %s", experiment_id, reason, exc_info=error)
+        if job is not None:
+            self._flights.pop(job.id, None)
+            pid = self._folder(job).supervisor_pid()
+            if pid is not None and self._folder(job).liveness() == "running":
+                _send(pid, signal.SIGKILL)
         async with self.workspace.transaction() as tx:
             if job is not None:
-                failed = _ended(job, Outcome.INFRASTRUCTURE_ERROR, str(error))
+                failed = _ended(job, Outcome.INFRASTRUCTURE_ERROR, reason)
                 await experiments.settle_job(tx, job, _evaluation(job, failed, None), {}, [])
-            await experiments.finish(tx, experiment_id, Outcome.INFRASTRUCTURE_ERROR, str(error), None)
+            await experiments.finish(tx, experiment_id, Outcome.INFRASTRUCTURE_ERROR, reason, None)
 
     def _keep(self, folder: JobFolder, job_exit: JobExit, domain: Domain) -> list[StoredFile]:
         mime_types = {f"result/{artifact.file}": artifact.mime_type for artifact in domain.spec.artifacts}

@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from packaging.requirements import Requirement
+
 from ..domains.contract import OutputSpec, Stage
 from ..domains.loader import Domain
 from .interpreter import Interpreter
@@ -105,8 +107,6 @@ def _job_spec(
 
 def requirement_names(requirements: tuple[str, ...]) -> list[str]:
     """Distribution names out of pip requirement strings."""
-    from packaging.requirements import Requirement
-
     return [Requirement(text).name for text in requirements]
 
 

@@ -34,6 +34,8 @@ def anticipated(tool: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
             raise ToolError(str(error)) from error
         except OSError as error:
             raise ToolError(f"The server could not use a file: {error}. Nothing was stored.") from error
+        except UnicodeEncodeError as error:
+            raise ToolError("Expected text, but an argument holds lone surrogates. Nothing was stored.") from error
 
     return call
 
@@ -101,7 +103,7 @@ def evaluation_fields(evaluation: Evaluation) -> dict[str, Any]:
             "stage": evaluation.stage,
             "seed": evaluation.seed,
             "outcome": str(evaluation.outcome),
-            "reason": evaluation.reason or None,
+            "reason": excerpt(evaluation.reason, 600) or None,
             "score": number(evaluation.score) if evaluation.score is not None else None,
             "metrics": numbers(evaluation.metrics) or None,
             "limit": f"{limit.name}: used {limit.used:.4g} of {limit.allowed:.4g} {limit.unit}" if limit else None,
@@ -113,7 +115,19 @@ def evaluation_fields(evaluation: Evaluation) -> dict[str, Any]:
     )
 
 
-def experiment_line(experiment: Experiment) -> dict[str, Any]:
+def seed_line(evaluation: Evaluation) -> dict[str, Any]:
+    """One of many runs."""
+    return without_none(
+        {
+            "stage": evaluation.stage,
+            "seed": evaluation.seed,
+            "outcome": str(evaluation.outcome),
+            "score": number(evaluation.score) if evaluation.score is not None else None,
+        }
+    )
+
+
+def experiment_line(experiment: Experiment, reason_limit: int = 1200) -> dict[str, Any]:
     """An experiment in a list."""
     return without_none(
         {
@@ -123,7 +137,7 @@ def experiment_line(experiment: Experiment) -> dict[str, Any]:
             "outcome": str(experiment.outcome) if experiment.outcome is not None else None,
             "stage": experiment.current_stage or experiment.stage,
             "score": number(experiment.score) if experiment.score is not None else None,
-            "reason": excerpt(experiment.reason, 1200) or None,
+            "reason": excerpt(experiment.reason, reason_limit) or None,
         }
     )
 
@@ -135,7 +149,7 @@ def cognition_fields(item: CognitionItem, limit: int) -> dict[str, Any]:
             "id": short_id("k", item.id),
             "title": item.title,
             "body": excerpt(item.body, limit),
-            "symptom": item.symptom or None,
+            "symptom": excerpt(item.symptom, max(limit // 2, 1)) or None,
             "source": item.source,
             "tags": list(item.tags) or None,
             "origin": str(item.origin),

@@ -55,7 +55,9 @@ class CampaignTools:
         absolute path, here and to start_campaign; what is wrong with it is answered with file and key.
         """
         if domain is not None:
-            return answer(domain=_domain_fields(find_domain(domain), full=True))
+            return answer(
+                domain=_domain_fields(find_domain(domain), full=True), next=f"start_campaign(domain={domain!r})."
+            )
         found: list[dict[str, Any]] = []
         for name, folder in (built_in_folders() | installed_folders()).items():
             try:
@@ -77,7 +79,9 @@ class CampaignTools:
             Field(description="Bounds; default experiments=100. Others are unbounded unless given."),
         ] = None,
         seed: Annotated[int, Field(ge=0, lt=2**31, description="Base of all random choices, default 0.")] = 0,
-        seeds: Annotated[int, Field(ge=1, le=64, description="Evaluation seeds per experiment, default 1.")] = 1,
+        seeds: Annotated[
+            int, Field(ge=1, le=64, description="Evaluation seeds per experiment, 1 to 64, default 1.")
+        ] = 1,
     ) -> Answer:
         """Start a search on a domain: stores the campaign, loads the domain's prior knowledge, and queues the baseline
         program as node and experiment number one. The answer holds the brief: read it before you write a candidate.
@@ -166,7 +170,9 @@ class CampaignTools:
             Budget | None, Field(description="New bounds; those you leave out become unbounded (experiments: 100).")
         ] = None,
         sampler: Annotated[str | None, Field(description="ucb1, greedy or random.")] = None,
-        seeds: Annotated[int | None, Field(ge=1, le=64, description="Evaluation seeds per experiment.")] = None,
+        seeds: Annotated[
+            int | None, Field(ge=1, le=64, description="Evaluation seeds per experiment, 1 to 64.")
+        ] = None,
     ) -> Answer:
         """Change the budget, the parent sampler or the number of seeds of a campaign. Raise a budget only when the user
         has agreed: it stands for their machine's time. What you leave out stays as it is; a budget is replaced whole.

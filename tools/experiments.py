@@ -23,12 +23,14 @@ from ..evolution.models import Campaign, Experiment
 from ..evolution.novelty import fingerprint
 from ..evolution.outcomes import ExperimentStatus, Outcome
 from ..evolution.text import accepted, excerpt
-from .answers import Answer, answer, anticipated, evaluation_fields, experiment_line, ids, number
+from .answers import Answer, answer, anticipated, evaluation_fields, experiment_line, ids, number, seed_line
 from .laboratory import Laboratory
 
 MAX_WAIT_S = 45.0
 """Clients cut a call at 60 to 300 s of wall time, and progress does not extend that."""
 LOG_TAIL = 1500
+RUNS_IN_FULL = 6
+"""More runs than these are listed by seed and score alone; get_node shows the latest in full."""
 PROGRESS_EVERY_S = 2.0
 
 WaitSeconds = Annotated[float, Field(ge=0, le=MAX_WAIT_S, description="Seconds to wait for the result, 0 to 45.")]
@@ -76,7 +78,8 @@ class ExperimentTools:
         ] = [],  # noqa: B006
         stage: Annotated[str | None, Field(description="Stage to aim at; default: the domain's.")] = None,
         seeds: Annotated[
-            int | None, Field(ge=1, le=64, description="Evaluation seeds at that stage; default: the campaign's.")
+            int | None,
+            Field(ge=1, le=64, description="Evaluation seeds at that stage, 1 to 64; default: the campaign's."),
         ] = None,
         idempotency_key: Annotated[
             str | None, Field(description="The same key again returns the same experiment instead of a second one.")
@@ -92,6 +95,7 @@ class ExperimentTools:
         workspace = await self._laboratory.workspace()
         chosen = await campaigns.get(workspace.read, parse_id(campaign, "c"))
         if idempotency_key is not None:
+            idempotency_key = accepted(idempotency_key, "idempotency_key", limit=200)
             known = await experiments.with_key(workspace.read, chosen.id, idempotency_key)
             if known is not None:
                 return await self._outcome(context, workspace, known.id, wait_s, repeated=True)
@@ -121,11 +125,12 @@ class ExperimentTools:
         numbers = [parse_id(experiment, "e") for experiment in experiments]
         found = await self._wait(context, numbers, wait_s, all_of_them=mode == "all")
         if len(found) == 1:
-            return answer(**await result_fields(workspace, found[0]))
+            return answer(**await result_fields(workspace, found[0]), warning=self._warning(found))
         unfinished = [entry.id for entry in found if entry.status is not ExperimentStatus.FINISHED]
         finished = [entry for entry in found if entry.status is ExperimentStatus.FINISHED]
         return answer(
-            experiments=[experiment_line(entry) for entry in found],
+            experiments=[experiment_line(entry, 1200 if len(found) <= 5 else 250) for entry in found],
+            warning=self._warning(found),
             next=f"wait_experiment(experiments={ids('e', unfinished)})."
             if unfinished
             else f"get_node for details, then record_analysis for each: {ids('n', [e.node_id for e in finished])}.",
@@ -155,7 +160,9 @@ class ExperimentTools:
         context: Context[Any, Any],
         node: Annotated[str, Field(description="Node id.")],
         stage: Annotated[str | None, Field(description="Stage to run; default: where it scored last.")] = None,
-        seeds: Annotated[int | None, Field(ge=1, le=64, description="How many seeds; default: the stage's.")] = None,
+        seeds: Annotated[
+            int | None, Field(ge=1, le=64, description="How many seeds, 1 to 64; default: the stage's.")
+        ] = None,
         wait_s: WaitSeconds = 20.0,
     ) -> Answer:
         """Evaluate a node again: at a dearer stage (such as verify), or with more seeds where it scored, so that a
@@ -166,10 +173,11 @@ class ExperimentTools:
         subject = await nodes.get(workspace.read, parse_id(node, "n"))
         chosen = await campaigns.get(workspace.read, subject.campaign_id)
         domain = find_domain(chosen.domain)
-        if subject.status is not ExperimentStatus.FINISHED:
-            raise BadInput(f"Expected {node} to be finished, but it is {subject.status}. Wait for it first.")
         target = _target_stage(domain, stage or subject.score_stage)
         async with workspace.transaction() as tx:
+            subject = await nodes.get(tx, subject.id)  # another agent may have been faster
+            if subject.status is not ExperimentStatus.FINISHED:
+                raise BadInput(f"Expected {node} to be finished, but it is {subject.status}. Wait for it first.")
             await _refuse_over_budget(tx, chosen)
             seen = await experiments.seed_scores(tx, subject.id, target)
             spec = domain.spec.stage(target)
@@ -185,7 +193,14 @@ class ExperimentTools:
         self, context: Context[Any, Any], workspace: Workspace, number_: int, wait_s: float, *, repeated: bool = False
     ) -> Answer:
         found = await self._wait(context, [number_], wait_s, all_of_them=True)
-        return answer(repeated=True if repeated else None, **await result_fields(workspace, found[0]))
+        fields = await result_fields(workspace, found[0])
+        return answer(repeated=True if repeated else None, **fields, warning=self._warning(found))
+
+    def _warning(self, found: Sequence[Experiment]) -> str | None:
+        """Why waiting on will not help, if so."""
+        if all(entry.status is ExperimentStatus.FINISHED for entry in found):
+            return None
+        return self._laboratory.engineer_trouble()
 
     async def _wait(
         self, context: Context[Any, Any], numbers: Sequence[int], wait_s: float, *, all_of_them: bool
@@ -211,7 +226,8 @@ async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[st
         handle = short_id("e", experiment.id)
         return fields | {"next": f"It goes on without you. wait_experiment(experiments=['{handle}'])."}
     runs = await experiments.evaluations(workspace.read, [experiment.id])
-    fields["runs"] = [evaluation_fields(run.evaluation) for run in runs]
+    shape = evaluation_fields if len(runs) <= RUNS_IN_FULL else seed_line
+    fields["runs"] = [shape(run.evaluation) for run in runs]
     node = await nodes.get(workspace.read, experiment.node_id)
     if node.parents:
         parent = await nodes.get(workspace.read, node.parents[0])
@@ -361,7 +377,7 @@ async def _store(
         node_id=node_id,
         stage=stage,
         seeds=range(base, base + count),
-        idempotency_key=accepted(idempotency_key, "idempotency_key", limit=200) if idempotency_key else None,
+        idempotency_key=idempotency_key,
     )
 
 

@@ -62,7 +62,8 @@ class KnowledgeTools:
         limit = 700 if detail == "concise" else BODY_LIMIT
         return answer(
             items=[cognition_fields(item, limit) for item in found.items],
-            lessons=[lesson_fields(lesson, limit) for lesson in found.lessons] or None,
+            lessons=[lesson_fields(lesson, 250 if detail == "concise" else BODY_LIMIT) for lesson in found.lessons]
+            or None,
             method=found.method,
             next="Write a candidate that uses one of these and call run_experiment with inspired_by=[ids]."
             if found.items or found.lessons

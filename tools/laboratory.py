@@ -14,6 +14,7 @@ from typing import Self
 
 from ..database import experiments
 from ..database.workspace import Workspace, WorkspacePaths, open_workspace
+from ..evolution.errors import StorageError
 from ..evolution.models import Experiment
 from ..evolution.outcomes import ExperimentStatus
 from ..sandbox.daemon_lock import daemon_about
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 WAIT_POLL_S = 0.1
 WAKE_EVERY_S = 1.0
+START_AGAIN_S = 5.0
+"""A daemon that fails at once is not started again and again."""
 
 
 class Laboratory:
@@ -40,6 +43,8 @@ class Laboratory:
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._workspace: Workspace | None = None
+        self._started: subprocess.Popen[bytes] | None = None
+        self._start_again_at = 0.0
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,18 +71,41 @@ class Laboratory:
             return self._workspace
 
     def wake_engineer(self) -> None:
-        """Start the engineer daemon where none runs. Two at once do no harm: the second finds the lock taken."""
-        if daemon_about(self.paths) is not None:
+        """Start the engineer daemon where none runs. Two at once do no harm: the second finds the lock taken.
+
+        Raises:
+            StorageError: it cannot be started.
+        """
+        if daemon_about(self.paths) is not None or (self._started is not None and self._started.poll() is None):
             return
-        with self.paths.daemon_log.open("ab") as log:
-            subprocess.Popen(
-                self._engineer_command,
-                start_new_session=True,  # it outlives the server, and the client that kills the server's group
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-            )
+        if time.monotonic() < self._start_again_at:
+            return
+        self._start_again_at = time.monotonic() + START_AGAIN_S
+        try:
+            with self.paths.daemon_log.open("ab") as log:
+                self._started = subprocess.Popen(
+                    self._engineer_command,
+                    start_new_session=True,  # it outlives the server, and the client that kills the server's group
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd="/",
+                )
+        except OSError as error:
+            raise StorageError(
+                f"Expected to start the engineer daemon, but: {error}. What was queued is stored and waits: mend the "
+                "cause, then wait_experiment starts it (campaign_status lists what waits)."
+            ) from error
+
+    def engineer_trouble(self) -> str | None:
+        """Why experiments do not get on, where the daemon that this server started has failed."""
+        if self._started is None or self._started.poll() in (None, 0) or daemon_about(self.paths) is not None:
+            return None
+        lines = self.paths.daemon_log.read_text(errors="replace").strip().splitlines()
+        return (
+            f"The engineer daemon ended with status {self._started.returncode}: {lines[-1][:300] if lines else ''} "
+            f"Nothing runs until it starts; {self.paths.daemon_log} tells more, and `asi-evolve doctor` may help."
+        )
 
     async def wait(self, numbers: Sequence[int], seconds: float, *, all_of_them: bool = True) -> list[Experiment]:
         """Experiments as they are when all (or any) of them have finished, or when the time is up."""

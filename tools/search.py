@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
+from mcp_types import TextContent
 from pydantic import Field
 
 from ..database import analyses, campaigns, experiments, nodes
+from ..database.analyses import Analysis
 from ..database.nodes import Order
 from ..database.workspace import Workspace
 from ..evolution.errors import BadInput, NotFound
@@ -37,6 +39,8 @@ from .knowledge import question, recall
 from .laboratory import Laboratory
 
 CODE_IN_SAMPLE = 4000
+SAMPLE_BYTES = 10_000
+"""A concise sample that is larger says the same with shorter excerpts."""
 PAGE = 8000
 
 
@@ -79,16 +83,25 @@ class SearchTools:
         found = await recall(workspace, text, chosen.id, chosen.domain_name, top_k=5)
         own = [lesson for node in members for lesson in await analyses.lessons_of(workspace.read, node.id)]
         lessons = list({lesson.id: lesson for lesson in [*own, *found.lessons]}.values())[:5]
-        described = [await _context_fields(workspace, node, 4000 if full else 600) for node in members]
-        return answer(
-            parent=described[0] | {"why": choices[0].reason} | await _code_fields(workspace, members[0], full=full),
-            references=described[1:] or None,
-            cognition=[cognition_fields(item, 2000 if full else 350) for item in found.items] or None,
-            lessons=[lesson_fields(lesson, 250) for lesson in lessons] or None,
-            cognition_method=found.method,
-            next=f"run_experiment(campaign='{campaign}', parents=['n{parent_id}'], inspired_by=[...], edits=... or "
-            "code=...).",
-        )
+        reports = await analyses.latest(workspace.read, [node.id for node in members])
+        motivations = await nodes.motivations(workspace.read, [node.id for node in members])
+        code = await _code_fields(workspace, members[0], full=full)
+
+        def shaped(limit: int) -> Answer:
+            described = [_context_fields(node, reports, motivations, limit) for node in members]
+            return answer(
+                parent=described[0] | {"why": choices[0].reason} | code,
+                references=described[1:] or None,
+                cognition=[cognition_fields(item, limit // 2) for item in found.items] or None,
+                lessons=[lesson_fields(lesson, limit // 2) for lesson in lessons] or None,
+                cognition_method=found.method,
+                next=f"run_experiment(campaign='{campaign}', parents=['n{parent_id}'], inspired_by=[...], edits=... or "
+                "code=...).",
+            )
+
+        if full:
+            return shaped(4000)
+        return next((fits for limit in (700, 500, 300) if _size(fits := shaped(limit)) <= SAMPLE_BYTES), shaped(150))
 
     @anticipated
     async def search_nodes(
@@ -100,9 +113,11 @@ class SearchTools:
             Field(description="Only nodes that are queued, running, or ended so: scored, candidate_error, limit, ..."),
         ] = None,
         sort: Annotated[
-            Order | Literal["relevance"],
-            Field(description="best (default without query: the leaderboard), newest, oldest, or relevance."),
-        ] = "best",
+            Order | Literal["relevance"] | None,
+            Field(
+                description="relevance (default with query), best (default without: the leaderboard), newest, oldest."
+            ),
+        ] = None,
         limit: Annotated[int, Field(ge=1, le=50, description="Nodes per page, 1 to 50, default 10.")] = 10,
         offset: Annotated[int, Field(ge=0, description="Where the page begins, default 0.")] = 0,
     ) -> Answer:
@@ -113,10 +128,10 @@ class SearchTools:
         workspace = await self._laboratory.workspace()
         chosen = await campaigns.get(workspace.read, parse_id(campaign, "c"))
         if query.strip():
-            found, total, method = await _by_words(workspace, chosen.id, query, outcome, sort)
+            found, total, method = await _by_words(workspace, chosen.id, query, outcome, sort or "relevance")
             found = found[offset : offset + limit]
         else:
-            order: Order = "best" if sort == "relevance" else sort
+            order: Order = "best" if sort is None or sort == "relevance" else sort
             found = await nodes.listed(
                 workspace.read, chosen.id, order=order, outcome=outcome, limit=limit, offset=offset
             )
@@ -162,6 +177,7 @@ class SearchTools:
             metric_changes={name: number(after[name] - before[name]) for name in after if name in before} or None,
             diff=diff[offset:end] or "(the programs are equal)",
             next_offset=end if end < len(diff) else None,
+            next=f"get_node(node='{b}') for its runs and analysis.",
         )
 
     @anticipated
@@ -206,9 +222,13 @@ async def _why_nothing_to_sample(workspace: Workspace, campaign_id: int) -> str:
     )
 
 
-async def _context_fields(workspace: Workspace, node: Node, limit: int) -> dict[str, Any]:
-    reports = await analyses.latest(workspace.read, [node.id])
-    motivations = await nodes.motivations(workspace.read, [node.id])
+def _size(shaped: Answer) -> int:
+    return sum(len(block.text.encode()) for block in shaped.content if isinstance(block, TextContent))
+
+
+def _context_fields(
+    node: Node, reports: Mapping[int, Analysis], motivations: Mapping[int, str], limit: int
+) -> dict[str, Any]:
     return node_line(node) | without_none(
         {
             "motivation": excerpt(motivations.get(node.id, ""), limit) or None,
@@ -300,12 +320,13 @@ async def summary_fields(workspace: Workspace, node: Node) -> dict[str, Any]:
             "motivation": excerpt(motivations.get(node.id, ""), 1500),
             "inspired_by": await nodes.inspirations(reader, node.id) or None,
             "children": ids("n", await nodes.children(reader, node.id)) or None,
-            "experiments": [experiment_line(entry) for entry in ordered[-5:]],
+            "experiments": [experiment_line(entry, 200) for entry in ordered[-5:]],
             "runs": [evaluation_fields(run.evaluation) for run in runs[-5:]] or None,
             "environment": runs[-1].evaluation.environment if runs else None,
             "artifacts": [{"name": f.name, "bytes": f.bytes, "sha256": f.sha256[:12]} for f in kept] or None,
             "analysis": excerpt(reports[node.id].report, 2500) if node.id in reports else None,
-            "lessons": [lesson_fields(lesson) for lesson in await analyses.lessons_of(reader, node.id)][:10] or None,
+            "lessons": [lesson_fields(lesson, 250) for lesson in await analyses.lessons_of(reader, node.id)][:10]
+            or None,
             "files": {path: len(text) for path, text in files.items()},
             "next": f"get_node(node='{own}', part='code') for the program"
             + ("." if node.id in reports else f"; record_analysis(node='{own}', ...) is still to be done."),

@@ -120,6 +120,8 @@ class Campaign:
         """Wait until an experiment has finished, showing how it goes."""
         begin = time.monotonic()
         while result["status"] != "finished":
+            if "warning" in result:
+                raise EvolveError(result["warning"])
             seconds = time.monotonic() - begin
             self._stage.waiting(f"{result['experiment']} {result.get('stage', '')} {result['status']} {seconds:.0f} s")
             result = await self._call("wait_experiment", experiments=[result["experiment"]], wait_s=1)

@@ -5,14 +5,18 @@ import contextlib
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 from asi_evolve.database.workspace import open_workspace
+from asi_evolve.server.app import build_server
+from asi_evolve.server.settings import Settings
+from asi_evolve.tools.laboratory import Laboratory
 from mcp import Client
 
-from .conftest import begin, call, program, until, until_async
+from .conftest import NUMBER_DOMAIN, begin, call, program, until, until_async
 
 SLEEPER = program("7", inside="time.sleep(3)")
 
@@ -147,3 +151,18 @@ def test_two_servers_and_eight_clients_run_two_hundred_experiments_once_each(lab
     launched = re.findall(r"Launching (\S+)", lab.paths.daemon_log.read_text())
     assert len(launched) == len(set(launched)) == 201, "no job was started twice"
     assert not list(Path(lab.paths.jobs).iterdir())
+
+
+def test_a_daemon_that_cannot_start_is_reported_and_not_started_again_and_again(tmp_path):
+    laboratory = Laboratory(tmp_path / "workspace", [sys.executable, "-c", "raise SystemExit('no luck today')"])
+
+    async def run():
+        async with laboratory, Client(build_server(laboratory, Settings(home=tmp_path / "workspace"))[0]) as client:
+            started = await call(client, "start_campaign", domain=NUMBER_DOMAIN)
+            answer = await call(client, "wait_experiment", experiments=[started["baseline"]["experiment"]], wait_s=2)
+            assert answer["status"] == "queued"
+            assert "no luck today" in answer["warning"]
+            assert "doctor" in answer["warning"]
+
+    asyncio.run(run())
+    assert laboratory.paths.daemon_log.read_text().count("no luck today") == 1
