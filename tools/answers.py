@@ -57,7 +57,7 @@ def page(title: str, text: str, offset: int, limit: int) -> Answer:
 
 
 def number(value: float) -> float:
-    """Twelve significant digits: enough to tell scores apart, short enough to read."""
+    """Twelve significant digits, short enough to read. Scores are never rounded: one could pass a bound that way."""
     return float(f"{value:.12g}")
 
 
@@ -83,7 +83,7 @@ def node_line(node: Node) -> dict[str, Any]:
         {
             "id": short_id("n", node.id),
             "name": node.name,
-            "score": number(node.score) if node.score is not None else None,
+            "score": node.score,
             "stderr": number(node.score_stderr) if node.score_stderr is not None else None,
             "seeds": node.score_seeds if node.score_seeds > 1 else None,
             "outcome": str(state),
@@ -104,7 +104,7 @@ def evaluation_fields(evaluation: Evaluation) -> dict[str, Any]:
             "seed": evaluation.seed,
             "outcome": str(evaluation.outcome),
             "reason": excerpt(evaluation.reason, 600) or None,
-            "score": number(evaluation.score) if evaluation.score is not None else None,
+            "score": evaluation.score,
             "metrics": numbers(evaluation.metrics) or None,
             "limit": f"{limit.name}: used {limit.used:.4g} of {limit.allowed:.4g} {limit.unit}" if limit else None,
             "cpu_s": round(usage.cpu_seconds, 2),
@@ -122,7 +122,7 @@ def seed_line(evaluation: Evaluation) -> dict[str, Any]:
             "stage": evaluation.stage,
             "seed": evaluation.seed,
             "outcome": str(evaluation.outcome),
-            "score": number(evaluation.score) if evaluation.score is not None else None,
+            "score": evaluation.score,
         }
     )
 
@@ -136,7 +136,7 @@ def experiment_line(experiment: Experiment, reason_limit: int = 1200) -> dict[st
             "status": str(experiment.status),
             "outcome": str(experiment.outcome) if experiment.outcome is not None else None,
             "stage": experiment.current_stage or experiment.stage,
-            "score": number(experiment.score) if experiment.score is not None else None,
+            "score": experiment.score,
             "reason": excerpt(experiment.reason, reason_limit) or None,
         }
     )

@@ -29,7 +29,6 @@ from .answers import (
     ids,
     lesson_fields,
     node_line,
-    number,
     without_none,
 )
 from .knowledge import seed_items
@@ -257,7 +256,7 @@ async def _improvements(workspace: Workspace, campaign_id: int) -> list[dict[str
     """The nodes that beat all before them, in order."""
     finished = await nodes.finished_scores(workspace.read, campaign_id)
     steps = staircase([score for _, score in finished]).steps
-    return [{"node": short_id("n", finished[place][0]), "score": number(score)} for place, score in steps]
+    return [{"node": short_id("n", finished[place][0]), "score": score} for place, score in steps]
 
 
 async def campaign_line(workspace: Workspace, campaign: Campaign) -> dict[str, Any]:
@@ -271,7 +270,7 @@ async def campaign_line(workspace: Workspace, campaign: Campaign) -> dict[str, A
             "domain": campaign.domain_name,
             "instance": campaign.instance,
             "experiments": f"{use.experiments} of {campaign.settings.budget.experiments}",
-            "best_score": number(use.best_score) if use.best_score is not None else None,
+            "best_score": use.best_score,
             "unfinished": sum(experiment.status is not ExperimentStatus.FINISHED for experiment in running) or None,
         }
     )
@@ -289,7 +288,7 @@ def _use_fields(use: BudgetUse) -> dict[str, Any]:
             "cpu_seconds": round(use.cpu_seconds, 1),
             "gpu_seconds": round(use.gpu_seconds, 1) or None,
             "wall_seconds": round(use.wall_seconds),
-            "best_score": number(use.best_score) if use.best_score is not None else None,
+            "best_score": use.best_score,
         }
     )
 

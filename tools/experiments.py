@@ -232,12 +232,12 @@ async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[st
     if node.parents:
         parent = await nodes.get(workspace.read, node.parents[0])
         if parent.score is not None:
-            fields["parent"] = {"node": short_id("n", parent.id), "score": number(parent.score)}
+            fields["parent"] = {"node": short_id("n", parent.id), "score": parent.score}
             if experiment.score is not None:
                 fields["gain"] = number(experiment.score - parent.score)
     best = await nodes.listed(workspace.read, node.campaign_id, limit=1)
     if best and best[0].score is not None:
-        fields["best"] = {"node": short_id("n", best[0].id), "score": number(best[0].score)}
+        fields["best"] = {"node": short_id("n", best[0].id), "score": best[0].score}
     if experiment.outcome is Outcome.CANDIDATE_ERROR and runs:
         log = await experiments.log(workspace.read, runs[-1].id)
         fields["stderr_tail"] = log.get("stderr", "")[-LOG_TAIL:] or None

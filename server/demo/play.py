@@ -151,7 +151,7 @@ async def _show_pictures(client: Client, stage: Stage, played: list[Played], out
     output.mkdir(parents=True, exist_ok=True)
     target = output / f"best-{PICTURE}"
     target.write_bytes(data)
-    stage.console.print(f"\nBest packing: {best.node} {best.name}, {best.score:.12f}, drawn in {target}")
+    stage.console.print(f"\nBest packing: {best.node} {best.name}, {best.score:.15f}, drawn in {target}")
 
 
 def _blob(content: BlobResourceContents) -> bytes:

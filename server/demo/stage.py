@@ -71,7 +71,7 @@ class Stage:
             line.append(outcome, style="bold red")
             line.append(f"  {reason.splitlines()[-1][:200] if reason else ''}")
         else:
-            line.append(f"{score:.12f}", style="bold green")
+            line.append(f"{score:.15f}", style="bold green")
             if gain is not None:
                 line.append(f"  {gain:+.6f} against its parent", style="green" if gain > 0 else "yellow")
         line.append(f"  ({took})", style="dim")
@@ -104,4 +104,4 @@ class Stage:
             gap = (high - best) / (high - low) if high > low else 0.0
             length = 1 + round((BAR - 1) * -math.log10(max(gap, 10**-DECADES)) / DECADES)
             mark = " [green]new best[/]" if better else ""
-            self.console.print(f"  {entry.node:>4}  [blue]{'█' * length:<{BAR}}[/]  {best:.12f}{mark}")
+            self.console.print(f"  {entry.node:>4}  [blue]{'█' * length:<{BAR}}[/]  {best:.15f}{mark}")
