@@ -123,6 +123,7 @@ class _Confined:
                 stderr=subprocess.PIPE,
                 pass_fds=(write,),
                 preexec_fn=lambda: _set_limits(limits),
+                env={},  # --clearenv does not clear what /proc/1/environ shows inside: that is the environment of bwrap
             )
         except OSError as error:
             os.close(read)
@@ -235,6 +236,12 @@ class _Confined:
                 if not Path(f"/proc/{self._init}").exists():
                     return
             time.sleep(0.0005)
+        if self._init is not None:
+            # Its files must not be read while something in there can still change them.
+            raise SandboxUnavailable(
+                f"Expected the sandbox to be dead {DEATH_PATIENCE_S:.0f} s after it was killed, but process "
+                f"{self._init} of it is not. A file system that does not answer is the usual cause."
+            )
 
     def ended(self, limit: LimitHit | None, logs: dict[str, Log]) -> Ended:
         """The end in numbers."""
@@ -249,8 +256,9 @@ class _Confined:
         cpu = max(_children_cpu() - self._cpu_before, watcher.cpu_seconds)
         if limit is None and (cpu > self._limits.cpu_seconds or status == 128 + signal.SIGXCPU):
             limit = LimitHit("cpu", cpu, self._limits.cpu_seconds, "s")
-        elif limit is None and status == 128 + signal.SIGXFSZ:
-            limit = LimitHit("file_size", self._limits.disk_mb, self._limits.disk_mb, "MB")
+        elif limit is None and status and watcher.largest_file() >= self._limits.disk_mb * MB:
+            # Python ignores SIGXFSZ and raises OSError, so the file tells it and not the status.
+            limit = LimitHit("file_size", watcher.largest_file() / MB, self._limits.disk_mb, "MB")
         usage = ResourceUsage(
             cpu_seconds=cpu,
             wall_seconds=watcher.wall_seconds(),

@@ -129,6 +129,7 @@ class Engineer:
                     job_exit = _lost(flight.job, "The job's folder holds the end of another job.")
                 await self._settle(flight.job, job_exit)
             case "died":
+                _end_orphans(folder)
                 await self._settle(flight.job, _lost(flight.job, _last_words(folder)))
 
     async def _pass_on_cancel(self, flight: _Flight, folder: JobFolder, changed: bool) -> None:
@@ -422,6 +423,18 @@ def _logs(folder: JobFolder) -> dict[str, str]:
         if path.exists():
             logs[stream] = path.read_text(encoding="utf-8", errors="backslashreplace").replace("\0", "\\x00")
     return logs
+
+
+def _end_orphans(folder: JobFolder) -> None:
+    """Kill a sandbox that its supervisor left behind: one that was killed within a sandbox's first milliseconds, before
+    the sandbox had asked to die with it. Its command line names the job's folder."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[0].endswith(b"bwrap") and any(word.startswith(bytes(folder.path)) for word in words):
+            _send(int(entry.parent.name), signal.SIGKILL)
 
 
 def _send(pid: int, number: signal.Signals) -> None:

@@ -11,17 +11,23 @@ import json
 import math
 import os
 import stat
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from ..evolution.text import inert
 from .jobs import ArrayRule, OutputRule
 
 CHUNK = 1 << 20
 MAX_NPY_HEADER = 4096
+MAX_DIRECTORY_BYTES = 1_000_000
 MAX_METRICS_BYTES = 1_000_000
 MAX_METRICS = 1000
+
+END_OF_ZIP = struct.Struct("<4sHHHHIIH")
+ZIP64_LOCATOR_BYTES = 20
 
 _DESCRIPTIONS = {
     "float64": ("<f8", 8),
@@ -34,7 +40,10 @@ _DESCRIPTIONS = {
 
 
 class Refused(Exception):
-    """The output is not what was declared. The message is one sentence for the Researcher."""
+    """The output is not what was declared. The message is one sentence for the Researcher; what it quotes is inert."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(inert(message))
 
 
 def take_over(out: Path, outputs: Path, rules: tuple[OutputRule, ...]) -> list[str]:
@@ -89,7 +98,7 @@ def read_metrics(result: Path) -> dict[str, float] | str:
         raise Refused(f"Expected metrics.json to be strict JSON, but: {error}.") from error
     fields = cast("dict[str, Any]", told) if isinstance(told, dict) else {}
     if set(fields) == {"invalid"} and isinstance(fields["invalid"], str) and fields["invalid"].strip():
-        return fields["invalid"]
+        return inert(fields["invalid"])
     if set(fields) != {"metrics"} or not isinstance(fields["metrics"], dict):
         raise Refused('Expected metrics.json to be {"metrics": {...}} or {"invalid": "a sentence"}, but it is neither.')
     return _finite(cast("dict[str, Any]", fields["metrics"]))
@@ -106,7 +115,7 @@ def _finite(metrics: Mapping[str, Any]) -> dict[str, float]:
         # bool is an int to Python, and a big int overflows; 1e999 is read as infinity.
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not _is_finite(value):
             raise Refused(f"Expected metric {name[:80]} to be a finite number, but got {str(value)[:80]}.")
-    return {name: float(value) for name, value in metrics.items()}
+    return {inert(name)[:200]: float(value) for name, value in metrics.items()}
 
 
 def _is_finite(value: float) -> bool:
@@ -172,6 +181,7 @@ def check_npz(path: Path, rules: Mapping[str, ArrayRule]) -> None:
     Raises:
         Refused: with what was expected and what came.
     """
+    _check_ends(path, len(rules))
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -186,6 +196,35 @@ def check_npz(path: Path, rules: Mapping[str, ArrayRule]) -> None:
     # Whatever a broken archive makes zipfile and its decompressors raise, it is the archive that is wrong.
     except Exception as error:
         raise Refused(f"Expected {path.name} to be an npz file, but: {type(error).__name__}: {error}.") from error
+
+
+def _check_ends(path: Path, arrays: int) -> None:
+    """The first and last bytes, before zipfile trusts them.
+
+    zipfile finds an archive behind other bytes, which numpy then refuses, and reads a directory of a million members
+    into memory before anybody can count them.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(4)
+        stream.seek(max(0, path.stat().st_size - END_OF_ZIP.size - ZIP64_LOCATOR_BYTES))
+        end = stream.read()
+    locator, record = end[: -END_OF_ZIP.size], end[-END_OF_ZIP.size :]
+    if len(record) < END_OF_ZIP.size:
+        raise Refused(f"Expected {path.name} to be an npz file, but it has {len(record)} bytes.")
+    signature, disk, disk_of_directory, here, members, size, offset, comment = END_OF_ZIP.unpack(record)
+    empty = arrays == 0 and start == signature
+    if not (empty or start == b"PK\x03\x04") or signature != b"PK\x05\x06" or locator.startswith(b"PK\x06\x07"):
+        raise Refused(f"Expected {path.name} to be an npz file as numpy.savez writes it, but it is something else.")
+    if (
+        disk
+        or disk_of_directory
+        or comment
+        or not here == members
+        or offset + size + len(record) != path.stat().st_size
+    ):
+        raise Refused(f"Expected {path.name} to be an npz file as numpy.savez writes it, but its directory is odd.")
+    if size > MAX_DIRECTORY_BYTES:
+        raise Refused(f"Expected {path.name} to hold {arrays} arrays, but it holds {members}.")
 
 
 def _listed(names: list[str]) -> str:
@@ -205,6 +244,8 @@ def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, 
         left = body
         while left > 0 and (chunk := stream.read(min(CHUNK, left))):
             left -= len(chunk)
+            if rule.dtype == "bool" and chunk.translate(None, b"\x00\x01"):
+                raise Refused(f"Expected array {name} of bools to hold zeros and ones, but it holds other bytes.")
         if left or stream.read(1) or member.file_size != length + body:
             raise Refused(f"Expected array {name} to have {body} bytes of data, but it has another size.")
 
@@ -219,7 +260,7 @@ def _npy_header(stream: BinaryIO, name: str) -> tuple[dict[str, Any], int]:
     if length > MAX_NPY_HEADER:
         raise Refused(f"Expected the header of array {name} to be short, but it claims {length} bytes.")
     try:
-        header: Any = ast.literal_eval(stream.read(length).decode("latin-1").strip())
+        header: Any = ast.literal_eval(stream.read(length).decode("latin-1").strip(" \n"))
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise Refused(f"Expected array {name} to have a readable header, but: {type(error).__name__}.") from error
     if not isinstance(header, dict) or set(cast("dict[Any, Any]", header)) != {"descr", "fortran_order", "shape"}:
@@ -230,7 +271,8 @@ def _npy_header(stream: BinaryIO, name: str) -> tuple[dict[str, Any], int]:
 def _check_header(header: dict[str, Any], name: str, rule: ArrayRule, description: str) -> None:
     if header["descr"] != description:
         raise Refused(f"Expected array {name} of type {rule.dtype}, but got {str(header['descr'])[:60]}.")
-    if header["shape"] != rule.shape:
+    # Not by ==, to which (1.0,) and (True,) are (1,).
+    if repr(header["shape"]) != repr(rule.shape):
         raise Refused(f"Expected array {name} of shape {rule.shape}, but got {str(header['shape'])[:60]}.")
     if not isinstance(header["fortran_order"], bool):
         raise Refused(f"Expected array {name} to say whether it is in Fortran order, but it does not.")

@@ -23,6 +23,7 @@ from typing import Any
 
 from ..evolution.errors import SandboxUnavailable
 from ..evolution.outcomes import LimitHit, Outcome, ResourceUsage
+from ..evolution.text import inert
 from .confinement import Cancelled, Ended, run_confined
 from .isolation import Isolation, Mount, Request, from_fields
 from .jobs import JobExit, JobFolder, JobSpec, Limits
@@ -156,6 +157,7 @@ class Supervision:
             Mount(str(folder.harness), "/job/harness"),
             Mount(str(folder.out), "/job/out", writable=True),
             gpus=self._spec.gpus,
+            hidden=(self._spec.hidden_data,) if self._spec.hidden_data is not None else (),
         )
 
     def _evaluator_request(self) -> Request:
@@ -169,8 +171,12 @@ class Supervision:
             mounts.append(Mount(self._spec.hidden_data, "/job/hidden"))
         return self._request(f"/job/evaluator/{self._spec.evaluator}", self._spec.evaluator_limits, *mounts)
 
-    def _request(self, script: str, limits: Limits, *mounts: Mount, gpus: tuple[int, ...] = ()) -> Request:
-        common = [Mount(str(self._folder.params), "/job/params.json")]
+    def _request(
+        self, script: str, limits: Limits, *mounts: Mount, gpus: tuple[int, ...] = (), hidden: tuple[str, ...] = ()
+    ) -> Request:
+        hosts = self._folder.path / "hosts"
+        hosts.write_text("127.0.0.1 localhost sandbox\n")  # workers that meet over loopback ask for it by name
+        common = [Mount(str(self._folder.params), "/job/params.json"), Mount(str(hosts), "/etc/hosts")]
         if self._spec.public_data is not None:
             common.append(Mount(self._spec.public_data, "/job/data"))
         return Request(
@@ -180,6 +186,7 @@ class Supervision:
             tmp_bytes=int(limits.disk_mb * 1e6),
             threads=self._spec.threads,
             gpus=gpus,
+            hidden=hidden,
         )
 
     def _end(
@@ -194,7 +201,7 @@ class Supervision:
         return JobExit(
             token=self._spec.token,
             outcome=outcome,
-            reason=reason,
+            reason=inert(reason),  # it quotes candidate and evaluator
             metrics=metrics or {},
             limit=limit,
             usage=self._usage,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +30,8 @@ class _Process:
 
     pid: int
     started: int
+    computes: bool
+    """Running, or ready to run."""
     own_cpu: float
     reaped_cpu: float
     """Of the children that it has waited for."""
@@ -54,6 +59,10 @@ class Watcher:
     """Bytes."""
     peak_pids: int = 0
     _seen: dict[tuple[int, int], float] = field(default_factory=dict[tuple[int, int], float])
+    _brief: dict[tuple[int, int], float] = field(default_factory=dict[tuple[int, int], float])
+    """Of the processes first seen at the last look: the CPU seconds each stands for if it is gone at the next."""
+    _brief_cpu: float = 0.0
+    _looked_at: float = field(default_factory=time.monotonic)
     _files_bytes: float = 0.0
     _slow_at: float = 0.0
 
@@ -87,11 +96,30 @@ class Watcher:
 
     def _count_cpu(self, processes: list[_Process]) -> None:
         """Two countings, each of which sees what the other can miss: children that were waited for, and children that
-        nobody waits for (a parent that ignores SIGCHLD), as far as they live long enough to be seen."""
-        for process in processes:
-            self._seen[process.pid, process.started] = process.own_cpu
+        nobody waits for (a parent that ignores SIGCHLD).
+
+        The second samples: a process that computes and is there at one look only stands for all that came and went
+        between two looks, and so for the whole time between them, less the share that it spent waiting for a CPU.
+        """
+        now = time.monotonic()
+        between, self._looked_at = now - self._looked_at, now
+        alive = {(process.pid, process.started): process for process in processes}
+        for gone in self._brief.keys() - alive.keys():
+            self._brief_cpu += self._brief[gone]
+            self._seen.pop(gone, None)
+        self._brief = {
+            key: between * _share_of_cpu(process.pid)
+            for key, process in alive.items()
+            if key not in self._seen and process.computes
+        }
+        for key, process in alive.items():
+            self._seen[key] = process.own_cpu
         by_parents = sum(process.own_cpu + process.reaped_cpu for process in processes)
-        self.cpu_seconds = max(self.cpu_seconds, by_parents, sum(self._seen.values()))
+        self.cpu_seconds = max(self.cpu_seconds, by_parents, sum(self._seen.values()) + self._brief_cpu)
+
+    def largest_file(self) -> float:
+        """Bytes of the largest file in the folder that the sandbox writes to."""
+        return _folder_size(self.out).largest if self.out is not None else 0.0
 
     def _processes(self) -> list[_Process]:
         found: list[_Process] = []
@@ -135,13 +163,13 @@ class Watcher:
     def _disk(self) -> LimitHit | None:
         if self.out is None:
             return None
-        used, files, too_deep = _folder_size(self.out)
+        size = _folder_size(self.out)
         allowed = self.limits.disk_mb
-        if too_deep:
+        if size.too_deep:
             return LimitHit("disk", MAX_DEPTH + 1, MAX_DEPTH, "levels")
-        if files > MAX_FILES:
-            return LimitHit("disk", files, MAX_FILES, "files")
-        return LimitHit("disk", used / MB, allowed, "MB") if used > allowed * MB else None
+        if size.files > MAX_FILES:
+            return LimitHit("disk", size.files, MAX_FILES, "files")
+        return LimitHit("disk", size.used / MB, allowed, "MB") if size.used > allowed * MB else None
 
 
 def _read(pid: int) -> _Process:
@@ -151,11 +179,21 @@ def _read(pid: int) -> _Process:
     return _Process(
         pid=pid,
         started=int(fields[19]),
+        computes=fields[0] == "R",
         own_cpu=(int(fields[11]) + int(fields[12])) / _HERTZ,
         reaped_cpu=(int(fields[13]) + int(fields[14])) / _HERTZ,
         threads=int(fields[17]),
         resident=int(fields[21]) * _PAGE,
     )
+
+
+def _share_of_cpu(pid: int) -> float:
+    """Which part of the time that it wanted a CPU a young process had one; 1 where the kernel does not tell."""
+    try:
+        ran, waited, _ = map(int, Path(f"/proc/{pid}/schedstat").read_text().split())
+    except (OSError, ValueError):
+        return 1.0
+    return ran / (ran + waited) if ran + waited > 0 else 1.0
 
 
 def _children(pid: int) -> list[int]:
@@ -194,20 +232,45 @@ def _hold(path: str, held: dict[tuple[int, int], int]) -> None:
             held[state.st_dev, state.st_ino] = state.st_blocks * 512
 
 
-def _folder_size(folder: Path) -> tuple[int, int, bool]:
-    """(bytes on disk, files, whether it is nested too deeply to be counted)."""
-    used = files = 0
+@dataclass(frozen=True)
+class _FolderSize:
+    used: int
+    """Bytes on disk."""
+    files: int
+    largest: int
+    """Bytes of the largest file."""
+    too_deep: bool
+    """Nested too deeply to be counted."""
+
+
+def _folder_size(folder: Path) -> _FolderSize:
+    used = files = largest = 0
     waiting = [(str(folder), 0)]
     while waiting and files <= MAX_FILES:
         path, depth = waiting.pop()
         if depth > MAX_DEPTH:
-            return used, files, True
-        with contextlib.suppress(OSError), os.scandir(path) as entries:
+            return _FolderSize(used, files, largest, True)
+        with contextlib.suppress(OSError), _entries(path) as entries:
             for entry in entries:
                 files += 1
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append((entry.path, depth + 1))
-                else:
-                    with contextlib.suppress(OSError):
-                        used += entry.stat(follow_symlinks=False).st_blocks * 512
-    return used, files, False
+                with contextlib.suppress(OSError):
+                    state = entry.stat(follow_symlinks=False)
+                    used += state.st_blocks * 512
+                    if stat.S_ISDIR(state.st_mode):
+                        waiting.append((entry.path, depth + 1))
+                    else:
+                        largest = max(largest, state.st_size)
+    return _FolderSize(used, files, largest, False)
+
+
+def _entries(path: str) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+    """What a folder holds, also one that its owner, who is our user too, may not read: files would hide in it."""
+    try:
+        return os.scandir(path)
+    except PermissionError:
+        descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.chmod(f"/proc/self/fd/{descriptor}", 0o700)  # noqa: PTH101 -- by descriptor: a path may become a link
+        finally:
+            os.close(descriptor)
+        return os.scandir(path)

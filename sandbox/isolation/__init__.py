@@ -33,7 +33,9 @@ class Mount:
 
 @dataclass(frozen=True)
 class Request:
-    """A program to shut in: `python -I -B script`, in `/tmp`."""
+    """A program to shut in: `python -s -B script`, in `/tmp`.
+
+    Not `-I`, which would ignore PYTHONHASHSEED, and runs could not be repeated; the environment is ours anyway."""
 
     interpreter: Interpreter
     script: str
@@ -43,6 +45,8 @@ class Request:
     """Size of /tmp and of /dev/shm, each."""
     threads: int
     gpus: tuple[int, ...]
+    hidden: tuple[str, ...] = ()
+    """Folders of the host that must not be seen, should they lie beneath one that is shown."""
 
     def environment(self) -> dict[str, str]:
         """All that the program sees of an environment."""
@@ -50,10 +54,14 @@ class Request:
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "HOME": "/tmp",  # noqa: S108 -- the sandbox's own
             "TMPDIR": "/tmp",  # noqa: S108
+            "USER": "candidate",  # else getpass.getuser asks /etc/passwd, which is not there
+            "LOGNAME": "candidate",
             "LANG": "C.UTF-8",
             "TZ": "UTC",
             "PYTHONHASHSEED": "0",
-            "CUDA_VISIBLE_DEVICES": ",".join(map(str, self.gpus)),
+            "PYTHONSAFEPATH": "1",
+            # The driver numbers the devices that it can see, and it sees those that were granted.
+            "CUDA_VISIBLE_DEVICES": ",".join(map(str, range(len(self.gpus)))),
             **dict.fromkeys(THREAD_SETTINGS, str(self.threads)),
             **{name: f"/tmp/.cache/{folder}" for name, folder in CACHES.items()},  # noqa: S108
         }

@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,13 +53,13 @@ class Bubblewrap:
             *self._proc(),
             # Before the interpreter, which may itself lie beneath /tmp.
             *("--size", str(request.tmp_bytes), "--tmpfs", "/tmp"),  # noqa: S108 -- the sandbox's own
-            *_interpreter(request.interpreter),
+            *_interpreter(request),
             *(argument for mount in request.mounts for argument in _mount(mount)),
             *("--remount-ro", "/dev", "--remount-ro", "/"),  # else the root itself is memory without a bound
             *("--chdir", "/tmp", "--clearenv"),  # noqa: S108
             *(argument for item in request.environment().items() for argument in ("--setenv", *item)),
             *("--json-status-fd", str(status_fd)),
-            *("--", python, "-I", "-B", request.script),
+            *("--", python, "-s", "-B", request.script),
         ]
 
     def _proc(self) -> list[str]:
@@ -98,13 +99,30 @@ def _devices(request: Request) -> list[str]:
     return arguments
 
 
-def _interpreter(interpreter: Interpreter) -> list[str]:
+def _interpreter(request: Request) -> list[str]:
+    """Its folders, the outer ones first, and empty ones over what must not be seen, by every name that it has there."""
+    roots = sorted(request.interpreter.roots)
+    hidden = {path for name in (str(OWN_PACKAGE), *request.hidden) for path in _names_beneath(name, roots)}
     arguments: list[str] = []
-    for root in interpreter.roots:
-        arguments += ["--ro-bind", root, root]
-        if OWN_PACKAGE.is_relative_to(root):
-            arguments += ["--tmpfs", str(OWN_PACKAGE), "--remount-ro", str(OWN_PACKAGE)]
+    for path in sorted({*roots, *hidden}, key=lambda path: Path(path).parts):
+        if path not in hidden:
+            arguments += ["--ro-bind", path, path]
+        elif Path(path).is_dir():
+            arguments += ["--tmpfs", path, "--remount-ro", path]
+        else:
+            arguments += ["--ro-bind", "/dev/null", path]
     return arguments
+
+
+def _names_beneath(path: str, roots: Sequence[str]) -> set[str]:
+    """A path as it is reached through each root, which may be a link or lie behind one."""
+    real = Path(path).resolve()
+    system = (folder for folder in SYSTEM_FOLDERS if not Path(folder).is_symlink())
+    return {
+        str(Path(root) / real.relative_to(Path(root).resolve()))
+        for root in (*roots, *system)
+        if real.is_relative_to(Path(root).resolve())
+    }
 
 
 def _mount(mount: Mount) -> list[str]:
@@ -156,7 +174,7 @@ def _try(isolation: Bubblewrap, interpreter: Interpreter) -> str | None:
     """What is wrong with it, or `None`. The script is one that every Python has: it imports and ends."""
     request = Request(interpreter, "/job/probe.py", (), 1_000_000, 1, ())
     command = isolation.command(request, 2)
-    command[command.index("--") + 1 :] = [interpreter.executable, "-I", "-B", "-c", "import json"]
+    command[command.index("--") + 1 :] = [interpreter.executable, "-s", "-B", "-c", "import json"]
     try:
         done = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT_S, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -1,31 +1,68 @@
-"""A job folder with a small harness and evaluator, and the supervisor run over it as a daemon would."""
+"""Job folders as the daemon lays them down, and a real supervisor, started by the daemon's own code."""
 
 import json
-import os
-import signal
 import sys
+import textwrap
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from asi_evolve.evolution.errors import SandboxUnavailable
 from asi_evolve.sandbox.engineer import start_supervisor
 from asi_evolve.sandbox.interpreter import describe_interpreter
 from asi_evolve.sandbox.isolation import find_isolation
-from asi_evolve.sandbox.jobs import JobFolder, JobSpec, Limits, OutputRule
+from asi_evolve.sandbox.jobs import JobFolder, JobSpec, Limits, OutputRule, write_atomically
 
 HARNESS = """
 import sys
 sys.path.insert(0, "/job/candidate")
 import candidate
+if hasattr(candidate, "work"):
+    candidate.work()
 """
+SUBMIT = 'open("/job/out/answer.txt", "w").write("42")\n'
+"""What an honest candidate ends with."""
 EVALUATOR = """
 import json
-value = float(open("/job/outputs/value.txt").read())
-json.dump({"metrics": {"value": value}}, open("/job/result/metrics.json", "w"))
+text = open("/job/outputs/answer.txt").read()
+told = {"metrics": {"value": float(text)}} if text.isdigit() else {"invalid": "Expected digits."}
+json.dump(told, open("/job/result/metrics.json", "w"))
 """
-LIMITS = Limits(cpu_seconds=10, wall_seconds=30, memory_mb=300, disk_mb=20, output_mb=4, pids=20)
-VALUE = OutputRule("value.txt", 1000, required=True, arrays=None)
+LIMITS = Limits(cpu_seconds=10, wall_seconds=30, memory_mb=400, disk_mb=20, output_mb=2, pids=32)
+ANSWER = OutputRule("answer.txt", 1000, True, None)
+
+
+class SandboxLab:
+    """Lays down jobs and runs them."""
+
+    def __init__(self, root: Path, spec: JobSpec) -> None:
+        self.root = root
+        self.spec = spec
+        self.count = 0
+
+    def lay_down(self, candidate: str, *, evaluator: str = EVALUATOR, harness: str = HARNESS, **spec) -> JobFolder:
+        self.count += 1
+        job = JobFolder(self.root / f"e{self.count}-check-0-1")
+        for part in (job.candidate, job.harness, job.evaluator, job.out, job.outputs, job.result):
+            part.mkdir(mode=0o700, parents=True)
+        (job.candidate / "candidate.py").write_text(textwrap.dedent(candidate))
+        (job.harness / "harness.py").write_text(harness)
+        (job.evaluator / "evaluator.py").write_text(textwrap.dedent(evaluator))
+        job.params.write_text(json.dumps({"seed": 0}))
+        write_atomically(job.spec, replace(self.spec, **spec).to_json().encode())
+        return job
+
+    def run(self, candidate: str, **spec):
+        """Run a job to its end and return that."""
+        job = self.lay_down(candidate, **spec)
+        assert start_supervisor(job).wait(60) == 0, (job.path / "supervisor.log").read_text()
+        end = job.read_exit()
+        assert end is not None
+        return end
+
+    def last(self) -> JobFolder:
+        return JobFolder(self.root / f"e{self.count}-check-0-1")
 
 
 @pytest.fixture(scope="session")
@@ -41,61 +78,26 @@ def isolation(interpreter):
         pytest.skip(f"no sandbox on this machine: {error}")
 
 
-class Bench:
-    """Lays down one job and runs it."""
-
-    def __init__(self, folder, isolation, interpreter):
-        self.folder = JobFolder(folder)
-        for part in ("candidate", "harness", "evaluator", "out", "outputs", "result"):
-            (folder / part).mkdir(parents=True)
-        self.spec = JobSpec(
-            token="t",
-            isolation=isolation.fields(),
-            interpreter=interpreter,
-            harness="harness.py",
-            evaluator="evaluator.py",
-            public_data=None,
-            hidden_data=None,
-            limits=LIMITS,
-            evaluator_limits=replace(LIMITS, cpu_seconds=5),
-            outputs=(VALUE,),
-            artifacts=(),
-            gpus=(),
-            threads=1,
-            evaluator_sha256="0" * 64,
-        )
-
-    def change(self, **fields):
-        self.spec = replace(self.spec, **fields)
-        return self
-
-    def limit(self, **bounds):
-        return self.change(limits=replace(self.spec.limits, **bounds))
-
-    def start(self, candidate, evaluator=EVALUATOR):
-        self.folder.params.write_text(json.dumps({"seed": 0}))
-        (self.folder.candidate / "candidate.py").write_text(candidate)
-        (self.folder.harness / "harness.py").write_text(HARNESS)
-        (self.folder.evaluator / "evaluator.py").write_text(evaluator)
-        self.folder.spec.write_text(self.spec.to_json())
-        self.process = start_supervisor(self.folder)
-        return self.process
-
-    def run(self, candidate, evaluator=EVALUATOR, patience=60):
-        self.start(candidate, evaluator).wait(patience)
-        said = (self.folder.path / "supervisor.log").read_text()
-        assert self.process.returncode == 0, said
-        return self.folder.read_exit()
-
-
 @pytest.fixture
-def bench(tmp_path, isolation, interpreter):
-    bench = Bench(tmp_path / "job", isolation, interpreter)
-    yield bench
-    process = getattr(bench, "process", None)
-    if process is not None and process.poll() is None:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+def lab(tmp_path, isolation, interpreter, monkeypatch):
+    monkeypatch.setenv("LAB_SECRET", "hunter2")
+    spec = JobSpec(
+        token="t1",
+        isolation=isolation.fields(),
+        interpreter=interpreter,
+        harness="harness.py",
+        evaluator="evaluator.py",
+        public_data=None,
+        hidden_data=None,
+        limits=LIMITS,
+        evaluator_limits=LIMITS,
+        outputs=(ANSWER,),
+        artifacts=(),
+        gpus=(),
+        threads=1,
+        evaluator_sha256="0" * 64,
+    )
+    return SandboxLab(tmp_path / "jobs", spec)
 
 
 def until(condition, seconds=20.0):
@@ -103,5 +105,5 @@ def until(condition, seconds=20.0):
     give_up = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < give_up, "waited in vain"
-        time.sleep(0.01)
+        time.sleep(0.02)
     return found
