@@ -197,7 +197,9 @@ class Database:
 
     def explain(self, error: Exception) -> Exception:
         """The anticipated failure behind a driver's exception; any other exception as it is."""
-        if not isinstance(error, self.driver.module.Error):
+        driver = self.driver.module
+        # A broken constraint or a wrong statement is a bug of ours, which trying again does not mend.
+        if not isinstance(error, driver.OperationalError) and type(error) is not driver.DatabaseError:
             return error
         if _is_busy(error):
             return DatabaseBusy(

@@ -218,13 +218,14 @@ async def settle_job(
 
 
 async def finish(tx: Transaction, number: int, outcome: Outcome, reason: str, score: float | None) -> None:
-    """Close an experiment. Its node takes over the outcome."""
+    """Close an experiment, once: a finished one stays as it is. Its node takes over the outcome."""
     experiment = await get(tx, number)
-    await tx.execute(
+    if not await tx.execute(
         "UPDATE experiments SET status = 'finished', outcome = ?, reason = ?, score = ?, current_stage = NULL,"
-        " finished_at = ? WHERE id = ?",
+        " finished_at = ? WHERE id = ? AND status <> 'finished'",
         (outcome, reason, score, time.time(), number),
-    )
+    ):
+        return
     await nodes.set_state(tx, experiment.node_id, ExperimentStatus.FINISHED, outcome)
     await events.record(
         tx,

@@ -175,6 +175,9 @@ class DomainSpec(_Section):
             raise ValueError(f"default_stage: expected one of {names}, but got {self.default_stage!r}")
         if self.fitness.metric not in self.metrics:
             raise ValueError(f"fitness.metric: expected one of {list(self.metrics)}, but got {self.fitness.metric!r}")
+        kept = [*(output.file for output in self.outputs.values()), *(artifact.file for artifact in self.artifacts)]
+        if len(set(kept)) != len(kept):
+            raise ValueError(f"outputs and artifacts: expected distinct files, but got {sorted(kept)}")
         for output_name, output in self.outputs.items():
             for array_name, array in (output.arrays or {}).items():
                 named = [length for length in array.shape if isinstance(length, str)]

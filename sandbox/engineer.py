@@ -87,6 +87,7 @@ class Engineer:
             except StorageError:
                 # A full disk or a locked file passes; the jobs in flight must not be dropped for it.
                 logger.exception("The database cannot be used; trying again")
+                self._seen_version = -1
                 await asyncio.sleep(1.0)
                 continue
             now = time.monotonic()
@@ -130,7 +131,9 @@ class Engineer:
                 await self._settle(flight.job, job_exit)
             case "died":
                 _end_orphans(folder)
-                await self._settle(flight.job, _lost(flight.job, _last_words(folder)))
+                cancelled = _ended(flight.job, Outcome.CANCELLED, "Cancelled while it ran.")
+                lost = _lost(flight.job, _last_words(folder))
+                await self._settle(flight.job, cancelled if flight.cancelled_at is not None else lost)
 
     async def _pass_on_cancel(self, flight: _Flight, folder: JobFolder, changed: bool) -> None:
         if changed and not flight.cancel_requested:
@@ -275,6 +278,7 @@ class Engineer:
         except (EvolveError, OSError) as error:
             await self._give_up(experiment.id, error, job)
         self._flights.pop(job.id, None)
+        self._seen_version = -1  # a slot is free, also where nothing was committed
         await _remove(folder.path)
         if launch is not None:
             await self._launch(launch)

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 from asi_evolve.database import campaigns, events, experiments, nodes
+from asi_evolve.database.connection import find_driver
 from asi_evolve.database.experiments import StoredFile
 from asi_evolve.database.workspace import open_workspace
-from asi_evolve.evolution.errors import NotFound, StorageError
+from asi_evolve.evolution.errors import NotFound
 from asi_evolve.evolution.models import Evaluation
 from asi_evolve.evolution.outcomes import ExperimentStatus, LimitHit, Outcome, ResourceUsage
 
@@ -135,7 +136,7 @@ async def test_a_supervisor_with_another_token_settles_nothing(desk, queue):
 async def test_an_experiment_has_one_job_at_a_time(desk, queue):
     number = await queue.running(await desk.campaign())
     job = await queue.job(number)
-    with pytest.raises(StorageError):
+    with pytest.raises(find_driver().module.IntegrityError):
         await queue.job(number, seed=1)
     assert await experiments.jobs(desk.read) == [job]
     await queue(experiments.settle_job, job, evaluation(number), {}, [])
@@ -199,7 +200,7 @@ async def test_a_key_orders_one_experiment_per_campaign(desk, queue):
     campaign, other = await desk.campaign(), await desk.campaign()
     number = await queue.order(campaign, idempotency_key="round-1")
     node = await desk.node(campaign)
-    with pytest.raises(StorageError, match="UNIQUE"):
+    with pytest.raises(find_driver().module.IntegrityError, match="UNIQUE"):
         await queue.order(campaign, node, idempotency_key="round-1")
     assert await experiments.of_node(desk.read, node) == []
     assert (await experiments.with_key(desk.read, campaign, "round-1")).id == number

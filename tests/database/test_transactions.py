@@ -9,6 +9,7 @@ import sys
 import anyio
 import pytest
 from asi_evolve.database import campaigns, connection, experiments, nodes
+from asi_evolve.database.connection import find_driver
 from asi_evolve.database.workspace import open_workspace
 from asi_evolve.evolution.errors import DatabaseBusy, StorageError
 from asi_evolve.evolution.models import CampaignSettings
@@ -51,7 +52,7 @@ async def test_an_error_in_a_transaction_undoes_all_of_it_and_reaches_the_caller
 async def test_a_child_of_a_node_that_does_not_exist_is_not_stored(desk):
     campaign = await desk.campaign()
     before = await row_counts(desk.read)
-    with pytest.raises(StorageError, match="FOREIGN KEY"):
+    with pytest.raises(find_driver().module.IntegrityError, match="FOREIGN KEY"):
         await desk.node(campaign, parents=[999])
     assert await row_counts(desk.read) == before
 
