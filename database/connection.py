@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import random
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,12 +81,23 @@ def find_driver() -> Driver:
 class Reader:
     """Fetches on one connection."""
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
+    def __init__(self, connection: aiosqlite.Connection, explain: Callable[[Exception], Exception]) -> None:
         self._connection = connection
+        self._explain = explain
 
     async def all(self, sql: str, parameters: Parameters = ()) -> list[Row]:
-        """Every row."""
-        return list(await self._connection.execute_fetchall(sql, parameters))
+        """Every row.
+
+        Raises:
+            StorageError: the file cannot be read (broken, gone).
+        """
+        try:
+            return list(await self._connection.execute_fetchall(sql, parameters))
+        except Exception as error:
+            explained = self._explain(error)
+            if explained is not error:
+                raise explained from error
+            raise
 
     async def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """The first row, or `None`."""
@@ -133,7 +144,7 @@ class Database:
         for connection in (self._writer, self._reading):
             cast(Any, connection)._thread.daemon = True
         self._turn = asyncio.Lock()
-        self.read = Reader(self._reading)
+        self.read = Reader(self._reading, self.explain)
 
     async def __aenter__(self) -> Self:
         try:
@@ -170,7 +181,7 @@ class Database:
             # A cancelled tool call must leave neither half a transaction nor a held lock.
             with anyio.CancelScope(shield=True):
                 try:
-                    yield Transaction(self._writer)
+                    yield Transaction(self._writer, self.explain)
                     await self._writer.execute("COMMIT")
                 except BaseException as error:
                     if self._writer.in_transaction:

@@ -30,9 +30,9 @@ async def record(tx: Transaction, campaign_id: int, kind: str, subject: str, **d
     )
 
 
-async def latest_id(reader: Reader) -> int:
-    """Number of the newest entry; 0 for an empty journal."""
-    return int(await reader.value("SELECT ifnull(max(id), 0) FROM events"))
+async def latest_id(reader: Reader, *, before: float) -> int:
+    """Number of the newest entry that is older than a Unix time; 0 where there is none."""
+    return int(await reader.value("SELECT ifnull(max(id), 0) FROM events WHERE created_at < ?", (before,)))
 
 
 async def after(reader: Reader, event_id: int, limit: int = 500) -> list[Event]:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tomllib
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, cast
 
@@ -94,28 +94,26 @@ class Domain:
         return digest.hexdigest()
 
 
-def built_in_folders() -> dict[str, Path]:
-    """Name to folder of the domains that come with this package."""
-    here = Path(__file__).parent
-    return {path.parent.name: path.parent for path in sorted(here.glob("*/domain.toml"))}
+def domain_names() -> list[str]:
+    """The domains that come with this package, and those that other packages announce. A listed one may be broken."""
+    return list(dict.fromkeys([*_built_in(), *_announced()]))
 
 
-def installed_folders() -> dict[str, Path]:
-    """Name to folder of the domains that other packages announce.
+def _built_in() -> dict[str, Path]:
+    return {path.parent.name: path.parent for path in sorted(Path(__file__).parent.glob("*/domain.toml"))}
 
-    An entry point of group `asi_evolve.domains` names a function without arguments that returns the folder, or a
-    package whose folder it is.
-    """
-    found: dict[str, Path] = {}
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        try:
-            target: Any = point.load()
-            found[point.name] = Path(str(target() if callable(target) else next(iter(target.__path__))))
-        except Exception as error:  # a plug-in can raise anything
-            raise DomainError(
-                f"Entry point {ENTRY_POINT_GROUP}:{point.name} ({point.value}) failed: {error!r}."
-            ) from error
-    return found
+
+def _announced() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _announced_folder(point: EntryPoint) -> Path:
+    """An entry point names a function without arguments that returns the folder, or a package whose folder it is."""
+    try:
+        target: Any = point.load()
+        return Path(str(target() if callable(target) else next(iter(target.__path__))))
+    except Exception as error:  # a plug-in can raise anything
+        raise DomainError(f"Entry point {ENTRY_POINT_GROUP}:{point.name} ({point.value}) failed: {error!r}.") from error
 
 
 def find_domain(name_or_path: str) -> Domain:
@@ -130,13 +128,14 @@ def find_domain(name_or_path: str) -> Domain:
         if not folder.is_absolute() or "\0" in name_or_path:
             raise NotFound(f"Expected a domain name or the absolute path of a folder, but got {name_or_path!r}.")
         return load_domain(folder)
-    folders = built_in_folders() | installed_folders()
-    if name_or_path not in folders:
-        raise NotFound(
-            f"Expected a domain out of {', '.join(folders) or '(none found)'} or the absolute path of a domain folder, "
-            f"but got {name_or_path!r}."
-        )
-    return load_domain(folders[name_or_path])
+    if (announced := _announced().get(name_or_path)) is not None:
+        return load_domain(_announced_folder(announced))
+    if (folder := _built_in().get(name_or_path)) is not None:
+        return load_domain(folder)
+    raise NotFound(
+        f"Expected a domain out of {', '.join(domain_names())} or the absolute path of a domain folder, "
+        f"but got {name_or_path!r}."
+    )
 
 
 def load_domain(folder: Path) -> Domain:

@@ -17,12 +17,10 @@ from dataclasses import dataclass
 
 from .errors import EditError
 
-_BLOCK = re.compile(
-    r"^<{5,9} SEARCH[ \t]*\n(?P<search>.*?)^={5,9}[ \t]*\n(?P<replace>.*?)^>{5,9} REPLACE[ \t]*$",
-    re.DOTALL | re.MULTILINE,
-)
-_MARKER = re.compile(r"^(<{5,9} SEARCH|>{5,9} REPLACE)[ \t]*$", re.MULTILINE)
-_SEPARATOR = re.compile(r"^={5,9}[ \t]*$", re.MULTILINE)
+_SEARCH = re.compile(r"<{5,9} SEARCH[ \t]*")
+_SEPARATOR = re.compile(r"={5,9}[ \t]*")
+_REPLACE = re.compile(r">{5,9} REPLACE[ \t]*")
+MAX_PLACES = 1000
 _FORM = "<<<<<<< SEARCH\n<old text>\n=======\n<new text>\n>>>>>>> REPLACE"
 
 
@@ -39,31 +37,54 @@ def parse_edits(text: str) -> list[Edit]:
     """Read the blocks of an edit text.
 
     Raises:
-        EditError: there is no block, or a marker stands alone.
+        EditError: there is no block, or a marker stands where it means nothing.
     """
-    text = _unix(text)
     edits: list[Edit] = []
-    end = 0
-    for match in _BLOCK.finditer(text):
-        if _MARKER.search(match["search"]) or _MARKER.search(match["replace"]):
-            raise EditError(f"Expected each SEARCH to be closed by its own REPLACE in edit {len(edits) + 1}:\n{_FORM}")
-        if _SEPARATOR.search(match["replace"]):
-            raise EditError(
-                f"Expected one line of = signs in edit {len(edits) + 1}, but found several: SEARCH could end at any "
-                "of them. Send the whole file instead."
-            )
-        edits.append(Edit(_path_before(text[end : match.start()]), match["search"], match["replace"]))
-        end = match.end()
-    if len(_MARKER.findall(text)) != 2 * len(edits) or not edits:
-        raise EditError(
-            f"Expected edits as blocks of this form, each marker on a line of its own, but found {len(edits)} whole "
-            f"blocks and {len(_MARKER.findall(text))} markers:\n{_FORM}"
-        )
+    before: list[str] = []
+    search: list[str] | None = None
+    replace: list[str] | None = None
+    for line in _unix(text).split("\n"):
+        if _SEARCH.fullmatch(line):
+            if search is not None:
+                raise _misplaced("<<<<<<< SEARCH", "inside", edits)
+            search = []
+        elif _REPLACE.fullmatch(line):
+            if search is None or replace is None:
+                raise _misplaced(">>>>>>> REPLACE", "outside" if search is None else "before =======", edits)
+            edits.append(Edit(_path_before(before), _joined(search), _joined(replace)))
+            before, search, replace = [], None, None
+        elif search is None:
+            before.append(line)
+        elif _SEPARATOR.fullmatch(line):
+            if replace is not None:
+                raise EditError(
+                    f"Expected one line of = signs in edit {len(edits) + 1}, but found several: SEARCH could end at "
+                    "any of them. Send the whole file instead."
+                )
+            replace = []
+        else:
+            (search if replace is None else replace).append(line)
+    if search is not None:
+        raise EditError(f"Expected edit {len(edits) + 1} to end with >>>>>>> REPLACE, but the text ended:\n{_FORM}")
+    if not edits:
+        raise EditError(f"Expected edits as blocks of this form, each marker on a line of its own:\n{_FORM}")
     return edits
 
 
-def _path_before(gap: str) -> str | None:
-    lines = [line.strip().strip("`") for line in gap.splitlines() if line.strip()]
+def _misplaced(marker: str, where: str, edits: list[Edit]) -> EditError:
+    place = f"{where} edit {len(edits) + 1}" if where == "inside" else where
+    return EditError(
+        f"Expected each SEARCH to be closed by its own REPLACE, but after {len(edits)} whole edits {marker} stands "
+        f"{place}:\n{_FORM}"
+    )
+
+
+def _joined(lines: list[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _path_before(gap: list[str]) -> str | None:
+    lines = [line.strip().strip("`") for line in gap if line.strip()]
     named = [line for line in lines if re.fullmatch(r"[\w./-]+\.\w+", line)]
     return named[-1] if named and named[-1] == lines[-1] else None
 
@@ -103,7 +124,7 @@ def _apply(text: str, edit: Edit, number: int, path: str) -> str:
         )
     # The block's last newline is its form, not a claim that the file ends in one.
     whole = text if text.endswith("\n") else f"{text}\n"
-    places = [match.start() for match in re.finditer(f"(?={re.escape(edit.search)})", whole)]
+    places = _places(whole, edit.search)
     if len(places) == 1:
         changed = whole[: places[0]] + edit.replace + whole[places[0] + len(edit.search) :]
         return changed if whole is text else changed.removesuffix("\n")
@@ -112,30 +133,43 @@ def _apply(text: str, edit: Edit, number: int, path: str) -> str:
             f"Edit {number}: expected SEARCH to match once in {path}, but it matched nowhere. "
             f"{_nearest(text, edit.search)}Copy the lines exactly, with their indentation."
         )
-    lines = [whole.count("\n", 0, place) + 1 for place in places]
+    lines = [whole.count("\n", 0, place) + 1 for place in places[:10]]
     raise EditError(
-        f"Edit {number}: expected SEARCH to match once in {path}, but it matched {len(places)} times, at lines "
-        f"{', '.join(map(str, lines[:10]))}. Quote more of the lines around the place you mean."
+        f"Edit {number}: expected SEARCH to match once in {path}, but it matched "
+        f"{'at least ' if len(places) == MAX_PLACES else ''}{len(places)} times, at lines "
+        f"{', '.join(map(str, lines))}. Quote more of the lines around the place you mean."
     )
+
+
+def _places(text: str, search: str) -> list[int]:
+    """Where it matches, overlaps too, as far as `MAX_PLACES`."""
+    places: list[int] = []
+    at = text.find(search)
+    while at >= 0 and len(places) < MAX_PLACES:
+        places.append(at)
+        at = text.find(search, at + 1)
+    return places
 
 
 def _unix(text: str) -> str:
     return text.replace("\r\n", "\n")
 
 
-def _nearest(text: str, search: str, limit: int = 1500) -> str:
-    """The stretch of the file that looks most like what was searched for."""
+def _nearest(text: str, search: str) -> str:
+    """The stretch of the file that looks most like what was searched for. Compares so much, no more: it is a hint."""
     lines = text.splitlines()
-    wanted = search.splitlines()
-    first = next((line.strip() for line in wanted if line.strip()), "")
-    close = set(difflib.get_close_matches(first, [line.strip() for line in lines], n=5, cutoff=0.5))
-    starts = [index for index, line in enumerate(lines) if line.strip() in close][:20]
+    wanted = search.splitlines()[:40]
+    first = next(line.strip() for line in wanted if line.strip())[:200]
+    close = set(difflib.get_close_matches(first, {line.strip()[:200] for line in lines}, n=5, cutoff=0.5))
+    starts = [index for index, line in enumerate(lines) if line.strip()[:200] in close][:20]
     if not starts:
         return ""
 
+    def stretch(start: int) -> str:
+        return "\n".join(lines[start : start + len(wanted)])[:1500]
+
     def likeness(start: int) -> float:
-        return difflib.SequenceMatcher(None, "\n".join(lines[start : start + len(wanted)]), search.rstrip("\n")).ratio()
+        return difflib.SequenceMatcher(None, stretch(start), "\n".join(wanted)[:1500]).ratio()
 
     best = max(starts, key=likeness)
-    shown = "\n".join(lines[best : best + len(wanted)])[:limit]
-    return f"The nearest text, at line {best + 1}, is:\n{shown}\n"
+    return f"The nearest text, at line {best + 1}, is:\n{stretch(best)}\n"

@@ -9,7 +9,7 @@ from mcp_types import Completion, CompletionArgument, CompletionContext, PromptR
 
 from ..database import campaigns, experiments, nodes
 from ..database.connection import Reader
-from ..domains.loader import built_in_folders, installed_folders
+from ..domains.loader import domain_names
 from ..evolution.errors import EvolveError
 from ..evolution.ids import split_id
 from ..tools.answers import ids
@@ -44,7 +44,7 @@ async def _values(
 ) -> list[str]:
     kind = _kind_of(reference, argument)
     if kind == "domain":
-        return sorted(built_in_folders() | installed_folders())
+        return sorted(domain_names())
     reader = (await laboratory.workspace()).read
     if kind == "path":
         return await _paths(reader, given.get("id", ""))

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
-    except EvolveError as error:
+    except (EvolveError, OSError) as error:
         print(f"asi-evolve: {error}", file=sys.stderr)
         return 1
 

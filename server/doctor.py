@@ -15,7 +15,7 @@ from typing import Literal
 from ..database.connection import find_driver
 from ..database.migrations import migrate
 from ..database.workspace import WorkspacePaths
-from ..domains.loader import built_in_folders, find_domain, installed_folders
+from ..domains.loader import domain_names, find_domain
 from ..evolution.errors import EvolveError
 from ..sandbox.daemon_lock import daemon_about
 from ..sandbox.interpreter import describe_interpreter
@@ -148,17 +148,12 @@ def _daemon(settings: Settings) -> Finding:
 
 def _domains(settings: Settings) -> list[Finding]:
     findings: list[Finding] = []
-    try:
-        folders = built_in_folders() | installed_folders()
-    except EvolveError as error:
-        folders = built_in_folders()
-        findings.append(Finding("domains", "warning", str(error), "mend or remove the package that announces it"))
-    for name, folder in folders.items():
+    for name in domain_names():
         try:
-            domain = find_domain(str(folder))
+            domain = find_domain(name)
             domain.cognition()
         except EvolveError as error:
-            findings.append(Finding(f"domain {name}", "warning", str(error), "mend the file that is named"))
+            findings.append(Finding(f"domain {name}", "warning", str(error), "mend what is named, or remove it"))
             continue
         findings.append(_requirements(name, domain.spec.domain.requirements, settings))
     return findings

@@ -63,7 +63,9 @@ class Settings(BaseSettings):
     @field_validator("python")
     @classmethod
     def _executable(cls, value: str | None) -> str | None:
-        if value is not None and not os.access(value, os.X_OK):
+        if value is not None and not (
+            Path(value).is_absolute() and Path(value).is_file() and os.access(value, os.X_OK)
+        ):
             raise ValueError(f"expected the absolute path of a Python interpreter, but {value!r} is none")
         return value
 

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from ..database import analyses, campaigns, cognition, experiments, nodes
 from ..database.workspace import Workspace
-from ..domains.loader import Domain, built_in_folders, find_domain, installed_folders
+from ..domains.loader import Domain, domain_names, find_domain
 from ..evolution import budgets
 from ..evolution.budgets import BudgetUse
-from ..evolution.errors import BadInput, DomainError
+from ..evolution.errors import BadInput, DomainError, NotFound
 from ..evolution.ids import parse_id, short_id
 from ..evolution.models import Budget, Campaign, CampaignSettings
 from ..evolution.novelty import fingerprint
@@ -58,10 +58,10 @@ class CampaignTools:
                 domain=_domain_fields(find_domain(domain), full=True), next=f"start_campaign(domain={domain!r})."
             )
         found: list[dict[str, Any]] = []
-        for name, folder in (built_in_folders() | installed_folders()).items():
+        for name in domain_names():
             try:
-                found.append(_domain_fields(find_domain(str(folder)), full=detail == "full"))
-            except DomainError as error:  # one broken plug-in must not hide the others
+                found.append(_domain_fields(find_domain(name), full=detail == "full"))
+            except (DomainError, NotFound) as error:  # one broken plug-in must not hide the others
                 found.append({"name": name, "broken": str(error)})
         return answer(domains=found, next="start_campaign(domain=...), or list_domains(domain=...) for its brief.")
 

@@ -334,6 +334,11 @@ async def _program(
     assert edits is not None
     if not parent_ids:
         raise BadInput("Expected parents=['n...'] with edits: they apply to the first parent's files.")
+    allowed = 2 * domain.spec.candidate.max_bytes  # old text and new text of the largest candidate
+    if len(edits) > allowed:
+        raise BadInput(
+            f"Expected edits of at most {allowed} characters, but got {len(edits)}. Send the whole program instead."
+        )
     return apply_edits(await nodes.files(reader, parent_ids[0]), parse_edits(edits))
 
 

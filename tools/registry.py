@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from inspect import cleandoc
 from typing import Any
 
-from mcp.server import MCPServer
+from mcp.server.mcpserver.tools import Tool
 from mcp_types import ToolAnnotations
+from pydantic import create_model
 
 from .analysis import AnalysisTools
 from .campaigns import CampaignTools
@@ -34,9 +35,9 @@ class ToolEntry:
     destructive: bool = False
     meta: dict[str, Any] | None = None
 
-    def add_to(self, server: MCPServer[Any]) -> None:
-        """Register it."""
-        server.add_tool(
+    def tool(self) -> Tool:
+        """It, as the SDK takes it."""
+        tool = Tool.from_function(
             self.function,
             title=self.title,
             description=" ".join(cleandoc(self.function.__doc__ or "").split()),
@@ -50,6 +51,11 @@ class ToolEntry:
             meta=self.meta,
             structured_output=False,
         )
+        # The SDK drops an argument that it does not know, and with it what the agent meant: `parent` for `parents`.
+        known = tool.fn_metadata.arg_model
+        tool.fn_metadata.arg_model = create_model(known.__name__, __base__=known, __cls_kwargs__={"extra": "forbid"})
+        tool.parameters["additionalProperties"] = False
+        return tool
 
 
 def tool_entries(laboratory: Laboratory) -> list[ToolEntry]:

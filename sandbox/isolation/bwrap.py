@@ -104,14 +104,16 @@ def _interpreter(request: Request) -> list[str]:
     roots = sorted(request.interpreter.roots)
     hidden = {path for name in (str(OWN_PACKAGE), *request.hidden) for path in _names_beneath(name, roots)}
     arguments: list[str] = []
+    covers: list[str] = []
     for path in sorted({*roots, *hidden}, key=lambda path: Path(path).parts):
         if path not in hidden:
             arguments += ["--ro-bind", path, path]
         elif Path(path).is_dir():
-            arguments += ["--tmpfs", path, "--remount-ro", path]
+            arguments += ["--tmpfs", path]
+            covers += ["--remount-ro", path]
         else:
             arguments += ["--ro-bind", "/dev/null", path]
-    return arguments
+    return arguments + covers  # at the end: a virtual environment may lie in a covered folder
 
 
 def _names_beneath(path: str, roots: Sequence[str]) -> set[str]:

@@ -1,6 +1,7 @@
 """The queue: each experiment starts once, each job is settled once, and cancelling never costs a result."""
 
 import asyncio
+import time
 
 import pytest
 from asi_evolve.database import campaigns, events, experiments, nodes
@@ -256,20 +257,28 @@ async def test_the_journal_tells_what_happened_in_order(desk, queue):
     assert journal[-1].data == {"node": f"n{node}", "outcome": "scored", "score": 2.5}
     assert await events.after(desk.read, journal[1].id) == journal[2:]
     assert await events.after(desk.read, journal[1].id, limit=2) == journal[2:4]
-    assert await events.latest_id(desk.read) == journal[-1].id
+    assert await events.latest_id(desk.read, before=time.time()) == journal[-1].id
     assert await events.after(desk.read, journal[-1].id) == []
 
 
 async def test_a_transaction_that_fails_tells_the_journal_nothing(desk, queue):
     campaign = await desk.campaign()
-    newest = await events.latest_id(desk.read)
+    newest = await events.latest_id(desk.read, before=time.time())
     with pytest.raises(NotFound):
         async with desk.workspace.transaction() as tx:
             await events.record(tx, campaign, "something", "c1")
             await experiments.get(tx, 999)
-    assert await events.latest_id(desk.read) == newest
+    assert await events.latest_id(desk.read, before=time.time()) == newest
+
+
+async def test_the_latest_entry_before_a_time_is_found(desk):
+    campaign = await desk.campaign()
+    await desk.node(campaign)
+    journal = await events.after(desk.read, 0)
+    assert await events.latest_id(desk.read, before=journal[-1].created_at) < journal[-1].id
+    assert await events.latest_id(desk.read, before=journal[0].created_at) == 0
 
 
 async def test_an_empty_journal_begins_at_zero(desk):
-    assert await events.latest_id(desk.read) == 0
+    assert await events.latest_id(desk.read, before=time.time()) == 0
     assert await events.after(desk.read, 0) == []

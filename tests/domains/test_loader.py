@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from asi_evolve.domains.loader import MAX_TEXT_BYTES, built_in_folders, find_domain, load_domain
+from asi_evolve.domains.loader import MAX_TEXT_BYTES, domain_names, find_domain, load_domain
 from asi_evolve.domains.static_check import check_candidate
 from asi_evolve.evolution.errors import DomainError, NotFound
 
@@ -85,7 +85,7 @@ def test_a_whole_folder_loads(folder):
     assert find_domain(str(folder)) == domain
 
 
-@pytest.mark.parametrize("name", sorted(built_in_folders()))
+@pytest.mark.parametrize("name", domain_names())
 def test_every_built_in_domain_loads_and_its_baseline_passes_its_own_check(name):
     domain = find_domain(name)
     assert domain.name == name
@@ -249,7 +249,7 @@ def test_a_path_where_nothing_is_is_not_found(tmp_path):
 def test_an_unknown_name_is_told_which_there_are(name):
     with pytest.raises(NotFound) as caught:
         find_domain(name)
-    assert all(known in str(caught.value) for known in built_in_folders())
+    assert all(known in str(caught.value) for known in domain_names())
     assert repr(name) in str(caught.value)
 
 

@@ -1,5 +1,7 @@
 """SEARCH/REPLACE edits: applied where they match once, refused with what is needed to mend them everywhere else."""
 
+import time
+
 import pytest
 from asi_evolve.evolution.edits import apply_edits, parse_edits
 from asi_evolve.evolution.errors import EditError
@@ -148,6 +150,22 @@ def test_a_block_with_a_second_line_of_equal_signs_is_refused_since_it_could_be_
 def test_edits_that_change_nothing_are_refused():
     assert "to change the parent" in refusal({"a.py": "a\n"}, block("a\n", "a\n"))
     assert "to change the parent" in refusal({"a.py": "a\r\nb\r\n"}, block("a\n", "a\n"))
+
+
+@pytest.mark.parametrize(
+    ("parent", "text"),
+    [
+        ("a\n", "<<<<<<< SEARCH\n" * 100_000),
+        ("a" * 200_000, block("a" * 100_000 + "b\n", "c\n")),
+        ("ab\n" * 50_000, block("ab\n" * 25_000, "b\n")),
+        ("ab cd ef\n" * 20_000, block("ab cd eg\n" * 20_000, "b\n")),
+    ],
+    ids=["open", "long line", "many matches", "many near matches"],
+)
+def test_large_edits_are_refused_about_as_fast_as_small_ones(parent, text):
+    started = time.process_time()
+    assert "xpected" in refusal({"a.py": parent}, text)
+    assert time.process_time() - started < 20, "quadratic work would take hours"
 
 
 lines = st.lists(

@@ -159,7 +159,16 @@ def test_our_own_package_is_covered(lab, tmp_path, interpreter):
     from asi_evolve.sandbox.isolation.bwrap import OWN_PACKAGE
 
     shown = replace(interpreter, roots=(*interpreter.roots, str(OWN_PACKAGE.resolve().parent)))
-    assert sees(lab, f"os.listdir('{OWN_PACKAGE.resolve()}')", interpreter=shown) == "[]"
+    assert sees(lab, f"{{*os.listdir('{OWN_PACKAGE.resolve()}')}} - {{'.venv'}}", interpreter=shown) == "set()"
+
+
+def test_an_interpreter_within_a_covered_folder_is_seen_alone(lab, tmp_path, interpreter):
+    (tmp_path / "lib" / "project" / "venv" / "bin").mkdir(parents=True)
+    (tmp_path / "lib" / "project" / "secret").write_text("label")
+    project = str(tmp_path / "lib" / "project")
+    shown = replace(interpreter, roots=(*interpreter.roots, str(tmp_path / "lib"), project + "/venv"))
+    seen = f"os.listdir('{project}'), os.listdir('{project}/venv'), os.access('{project}', os.W_OK)"
+    assert sees(lab, seen, interpreter=shown, hidden_data=project) == "(['venv'], ['bin'], False)"
 
 
 def test_threads_of_numerical_libraries_are_bounded(lab):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import NUMBER_DOMAIN, program
+from .conftest import NUMBER_DOMAIN, open_bench, program
 
 pytestmark = pytest.mark.anyio
 
@@ -196,6 +196,21 @@ TEXTS = {
 }
 
 
+@pytest.fixture(scope="module")
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def standing(tmp_path_factory):
+    """Campaign c1 with eleven scored nodes, shared: a refused call leaves nothing behind."""
+    async with open_bench(tmp_path_factory.mktemp("standing")) as bench:
+        campaign = await bench.campaign()
+        for value in range(100, 110):
+            await bench.node(campaign, value)
+        yield bench
+
+
 def each(cases):
     return pytest.mark.parametrize("case", cases.values(), ids=cases.keys())
 
@@ -208,33 +223,30 @@ async def refused(bench, case):
 
 
 @each(UNKNOWN)
-async def test_what_does_not_exist_is_named_with_what_does(bench, campaign, case):
-    await refused(bench, case)
+async def test_what_does_not_exist_is_named_with_what_does(standing, case):
+    await refused(standing, case)
 
 
 @each(OF_WRONG_KIND)
-async def test_an_id_of_the_wrong_kind_is_told_apart(bench, campaign, case):
-    await refused(bench, case)
+async def test_an_id_of_the_wrong_kind_is_told_apart(standing, case):
+    await refused(standing, case)
 
 
 @pytest.mark.parametrize("text", GARBAGE, ids=ascii)
-async def test_garbage_is_no_id(bench, campaign, text):
+async def test_garbage_is_no_id(standing, text):
     for tool, arguments in (
         ("get_node", {"node": text}),
         ("campaign_status", {"campaign": text}),
         ("wait_experiment", {"experiments": [text]}),
         ("run_experiment", CANDIDATE | {"inspired_by": [text]}),
     ):
-        assert "Expected an id such as c1 (campaign), n1 (node), e1" in await bench.refusal(tool, **arguments)
+        assert "Expected an id such as c1 (campaign), n1 (node), e1" in await standing.refusal(tool, **arguments)
 
 
 @each(CANDIDATES)
-async def test_a_candidate_that_cannot_be_run_is_refused_before_it_is_stored(bench, campaign, case):
+async def test_a_candidate_that_cannot_be_run_is_refused_before_it_is_stored(standing, case):
     arguments, said = case
-    if "at most 10 parents" in said[0]:
-        for value in range(2, 12):
-            await bench.node(campaign, value)
-    await refused(bench, ("run_experiment", arguments, said))
+    await refused(standing, ("run_experiment", arguments, said))
 
 
 @each(EDITS)
@@ -249,19 +261,19 @@ async def test_an_edit_must_match_in_one_place(bench, campaign, case):
     await refused(bench, ("run_experiment", WITHOUT_CODE | {"edits": edits, "parents": [parent]}, said))
 
 
-async def test_text_that_is_no_edit_is_shown_the_form(bench, campaign):
-    text = await bench.refusal("run_experiment", **WITHOUT_CODE, edits="please return 5", parents=["n1"])
+async def test_text_that_is_no_edit_is_shown_the_form(standing):
+    text = await standing.refusal("run_experiment", **WITHOUT_CODE, edits="please return 5", parents=["n1"])
     assert "<<<<<<< SEARCH\n<old text>\n=======\n<new text>\n>>>>>>> REPLACE" in text
 
 
 @each(NUMBERS)
-async def test_a_number_out_of_range_is_refused_with_its_range(bench, campaign, case):
-    await refused(bench, case)
+async def test_a_number_out_of_range_is_refused_with_its_range(standing, case):
+    await refused(standing, case)
 
 
 @each(TEXTS)
-async def test_a_text_that_says_nothing_or_too_much_is_refused(bench, campaign, case):
-    await refused(bench, case)
+async def test_a_text_that_says_nothing_or_too_much_is_refused(standing, case):
+    await refused(standing, case)
 
 
 async def test_a_program_that_only_looks_different_is_refused_with_the_node_it_equals(bench, campaign):
@@ -348,7 +360,12 @@ async def test_a_campaign_outlives_its_domain_folder(bench, broken_domain):
     assert (await bench.call("sample_nodes", campaign=campaign))["parent"]["id"] == "n1"
 
 
-@pytest.mark.xfail(strict=True, reason="the SDK's argument models ignore what they do not know")
 async def test_an_argument_that_does_not_exist_is_refused_instead_of_dropped(bench, campaign):
     text = await bench.refusal("run_experiment", **CANDIDATE, parent="n1")
     assert "parent" in text
+
+
+async def test_megabytes_of_edits_are_refused_at_once(standing):
+    edits = "<<<<<<< SEARCH\n" * 130_000
+    text = await standing.refusal("run_experiment", **WITHOUT_CODE, edits=edits, parents=["n1"])
+    assert "Send the whole program instead" in text

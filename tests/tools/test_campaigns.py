@@ -1,5 +1,7 @@
 """Domains and campaigns: choosing a problem, starting a search on it, and finding back into one."""
 
+from importlib.metadata import EntryPoint
+
 import anyio
 import pytest
 from asi_evolve.evolution.outcomes import Outcome
@@ -17,6 +19,15 @@ async def test_list_domains_tells_enough_to_choose_one(bench):
     assert packing["fitness"] == "maximize sum_radii"
     assert "brief" not in packing
     assert "start_campaign" in listed["next"]
+
+
+async def test_one_broken_plug_in_hides_no_other_domain(bench, monkeypatch):
+    broken = EntryPoint("broken", "no_such_package", "asi_evolve.domains")
+    monkeypatch.setattr("asi_evolve.domains.loader.entry_points", lambda group: [broken])
+    listed = {domain["name"]: domain for domain in (await bench.call("list_domains"))["domains"]}
+    assert "stages" in listed["circle_packing"]
+    assert "no_such_package" in listed["broken"]["broken"]
+    assert (await bench.call("start_campaign", domain="circle_packing"))["campaign"] == "c1"
 
 
 async def test_one_domain_is_shown_with_its_brief(bench):

@@ -105,3 +105,16 @@ async def test_a_writer_that_holds_the_lock_is_waited_for(tmp_path):
         other.execute("ROLLBACK")
         other.close()
         assert (await order)["status"] == "queued"
+
+
+async def test_a_database_that_breaks_while_it_is_open_is_named(bench, campaign):
+    other = find_driver().connect(bench.root / "evolve.db")
+    other.execute("PRAGMA foreign_keys = OFF")
+    other.execute("DROP TABLE experiments")
+    other.close()
+    for tool, arguments in {
+        "campaign_status": {"campaign": campaign},
+        "start_campaign": {"domain": NUMBER_DOMAIN},
+    }.items():
+        text = await failure(bench, tool, **arguments)
+        assert "evolve.db" in text, tool
