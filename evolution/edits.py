@@ -131,7 +131,7 @@ def _apply(text: str, edit: Edit, number: int, path: str) -> str:
     if not places:
         raise EditError(
             f"Edit {number}: expected SEARCH to match once in {path}, but it matched nowhere. "
-            f"{_nearest(text, edit.search)}Copy the lines exactly, with their indentation."
+            f"{_nearest(text, edit.search)}Copy whole lines exactly, with their indentation."
         )
     lines = [whole.count("\n", 0, place) + 1 for place in places[:10]]
     raise EditError(

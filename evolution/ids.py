@@ -47,7 +47,9 @@ def parse_id(text: str, kind: Kind) -> int:
     """
     found, number = split_id(text)
     if found != kind:
-        raise BadInput(
-            f"Expected the id of a {KIND_NAMES[kind]} such as {kind}1, but {text!r} is a {KIND_NAMES[found]}."
-        )
+        raise BadInput(f"Expected the id of {_one(kind)} such as {kind}1, but {text!r} is that of {_one(found)}.")
     return number
+
+
+def _one(kind: Kind) -> str:
+    return f"{'an' if kind in 'ae' else 'a'} {KIND_NAMES[kind]}"

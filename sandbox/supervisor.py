@@ -23,13 +23,14 @@ from typing import Any
 
 from ..evolution.errors import SandboxUnavailable
 from ..evolution.outcomes import LimitHit, Outcome, ResourceUsage
-from ..evolution.text import inert
+from ..evolution.text import excerpt, inert
 from .confinement import Cancelled, Ended, run_confined
 from .isolation import Isolation, Mount, Request, from_fields
 from .jobs import JobExit, JobFolder, JobSpec, Limits
 from .outputs import Refused, keep_artifact, read_metrics, take_over
 
-LAST_WORDS = 1200
+LAST_LINE = 500
+MAX_REFUSAL = 1200
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -145,7 +146,7 @@ class Supervision:
         except Refused as refused:
             return self._end(Outcome.INFRASTRUCTURE_ERROR, str(refused))
         if isinstance(metrics, str):
-            return self._end(Outcome.INVALID_OUTPUT, metrics[:LAST_WORDS], artifacts=artifacts)
+            return self._end(Outcome.INVALID_OUTPUT, excerpt(metrics, MAX_REFUSAL), artifacts=artifacts)
         return self._end(Outcome.SCORED, "", metrics=metrics, artifacts=artifacts)
 
     def _harness_request(self) -> Request:
@@ -227,14 +228,15 @@ def limit_sentence(limit: LimitHit) -> str:
 
 
 def exit_sentence(ended: Ended, log: Path) -> str:
-    """How a program left, and its last words."""
+    """How a program left, with the last line that it wrote to its log: where Python names an exception."""
     status = ended.status
     if status is not None and status > 128 and status - 128 in set(signal.Signals):
-        how = f"It was ended by {signal.Signals(status - 128).name}."
+        how = f"It was ended by {signal.Signals(status - 128).name}"
     else:
-        how = f"It left with exit status {status}."
-    words = log.read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:].strip() if log.exists() else ""
-    return f"{how} Its last words:\n{words}" if words else f"{how} It printed nothing to stderr."
+        how = f"It left with exit status {status}"
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f"{how}: {excerpt(lines[-1], LAST_LINE)}" if lines else f"{how} and printed nothing to stderr."
 
 
 def cpu_model() -> str:

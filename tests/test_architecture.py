@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import asi_evolve
@@ -108,6 +109,19 @@ def test_every_module_says_in_its_first_line_what_it_is():
         if not is_script(path) and not (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").strip()
     ]
     assert silent == []
+
+
+def test_every_file_of_a_room_is_in_the_distribution():
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    left_out = []
+    for path in (path for room in MAY_IMPORT for path in (ROOT / room).rglob("*")):
+        if path.is_dir() or "__pycache__" in path.parts:
+            continue
+        package = ".".join(["asi_evolve", *path.relative_to(ROOT).parent.parts])
+        patterns = ["*.py", *tool["package-data"].get(package, [])]
+        if package not in tool["packages"] or not any(path.match(pattern) for pattern in patterns):
+            left_out.append(str(path.relative_to(ROOT)))
+    assert left_out == []
 
 
 def loaded_by(statement):

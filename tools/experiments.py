@@ -28,6 +28,11 @@ from .laboratory import Laboratory
 
 MAX_WAIT_S = 45.0
 """Clients cut a call at 60 to 300 s of wall time, and progress does not extend that."""
+TELLING_STREAMS: dict[Outcome | None, str] = {
+    Outcome.CANDIDATE_ERROR: "stderr",
+    Outcome.INFRASTRUCTURE_ERROR: "evaluator",
+}
+"""Where more is said of why an experiment failed."""
 LOG_TAIL = 1500
 RUNS_IN_FULL = 6
 """More runs than these are listed by seed and score alone; get_node shows the latest in full."""
@@ -68,8 +73,8 @@ class ExperimentTools:
         edits: Annotated[
             str | None,
             Field(
-                description="SEARCH/REPLACE blocks on the first parent: <<<<<<< SEARCH, old text, =======, new text, "
-                ">>>>>>> REPLACE; each old text must occur exactly once."
+                description="SEARCH/REPLACE blocks on the first parent: <<<<<<< SEARCH, old lines, =======, new lines, "
+                ">>>>>>> REPLACE; the old lines, quoted whole, must occur exactly once."
             ),
         ] = None,
         parents: Annotated[list[str], Field(description="Node ids this builds on, the edited one first.")] = [],  # noqa: B006 -- pydantic copies it
@@ -227,7 +232,7 @@ async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[st
         return fields | {"next": f"It goes on without you. wait_experiment(experiments=['{handle}'])."}
     runs = await experiments.evaluations(workspace.read, [experiment.id])
     shape = evaluation_fields if len(runs) <= RUNS_IN_FULL else seed_line
-    fields["runs"] = [shape(run.evaluation) for run in runs]
+    fields["runs"] = [_without_repeated_reason(shape(run.evaluation), experiment) for run in runs]
     node = await nodes.get(workspace.read, experiment.node_id)
     if node.parents:
         parent = await nodes.get(workspace.read, node.parents[0])
@@ -238,11 +243,16 @@ async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[st
     best = await nodes.listed(workspace.read, node.campaign_id, limit=1)
     if best and best[0].score is not None:
         fields["best"] = {"node": short_id("n", best[0].id), "score": best[0].score}
-    if experiment.outcome is Outcome.CANDIDATE_ERROR and runs:
+    if (stream := TELLING_STREAMS.get(experiment.outcome)) is not None and runs:
         log = await experiments.log(workspace.read, runs[-1].id)
-        fields["stderr_tail"] = log.get("stderr", "")[-LOG_TAIL:] or None
+        fields[f"{stream}_tail"] = log.get(stream, "")[-LOG_TAIL:] or None
     fields["next"] = _after(experiment, own, is_baseline=node.is_baseline)
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _without_repeated_reason(run: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
+    repeated = experiment.reason.startswith(run.get("reason", "").removesuffix("…"))
+    return {name: value for name, value in run.items() if name != "reason" or not repeated}
 
 
 def _after(experiment: Experiment, own: str, *, is_baseline: bool) -> str:

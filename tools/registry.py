@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import cleandoc
 from typing import Any
 
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import ToolAnnotations
-from pydantic import create_model
+from pydantic import ValidationError, create_model
 
+from ..evolution.text import excerpt, inert
 from .analysis import AnalysisTools
 from .campaigns import CampaignTools
 from .experiments import ExperimentTools
@@ -22,6 +26,40 @@ ALWAYS_LOAD = {"anthropic/alwaysLoad": True}
 """Claude Code shows the model this tool in full from the start, not only its name."""
 LARGE_RESULT = {"anthropic/maxResultSizeChars": 60_000}
 """Raises Claude Code's cap on a result, for the one tool that returns whole programs."""
+
+
+class _Tool(Tool):
+    """Answers wrong arguments in our words, and every refusal without the SDK's preface."""
+
+    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
+        """Called by the SDK."""
+        try:
+            return await super().run(arguments, context, convert_result)
+        except UnexpectedToolError:
+            raise
+        except ToolError as error:
+            cause = error.__cause__
+            if isinstance(cause, ValidationError):
+                raise ToolError(self._explain(cause)) from cause
+            raise ToolError(str(cause or error)) from cause
+
+    def _explain(self, error: ValidationError) -> str:
+        names = list(self.fn_metadata.arg_model.model_fields)
+        said: list[str] = []
+        for problem in error.errors(include_url=False):
+            argument = ".".join(str(part) for part in problem["loc"])
+            if problem["type"] == "missing":
+                said.append(f"Expected the argument {argument}, but it is missing.")
+            elif problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
+                near = difflib.get_close_matches(argument, names, n=1)
+                said.append(
+                    f"{self.name} has no argument {argument[:80]}. "
+                    + (f"Did you mean {near[0]}?" if near else f"It has {', '.join(names)}.")
+                )
+            else:
+                came = excerpt(repr(problem["input"]), 80)
+                said.append(f"{argument[:200]}: {problem['msg']}, but got {came}.")
+        return inert("\n".join(said[:10]))
 
 
 @dataclass(frozen=True)
@@ -37,7 +75,7 @@ class ToolEntry:
 
     def tool(self) -> Tool:
         """It, as the SDK takes it."""
-        tool = Tool.from_function(
+        tool = _Tool.from_function(
             self.function,
             title=self.title,
             description=" ".join(cleandoc(self.function.__doc__ or "").split()),

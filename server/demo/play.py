@@ -31,7 +31,7 @@ async def play(home: Path | None, output: Path) -> int:
     place = home if home is not None else Path(tempfile.mkdtemp(prefix="asi-evolve-demo-"))
     begin = time.monotonic()
     try:
-        stage.opening(str(place))
+        stage.opening(str(place) if home is not None else f"{place}, removed at the end (--workspace keeps one)")
         async with Client(_server(place)) as client:
             played = await Campaign(client, stage).play()
             await _show_pictures(client, stage, played, output)

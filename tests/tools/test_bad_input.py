@@ -50,9 +50,13 @@ UNKNOWN = {
 }
 
 OF_WRONG_KIND = {
-    "an experiment as a campaign": ("campaign_status", {"campaign": "e1"}, ["id of a campaign", "is a experiment"]),
+    "an experiment as a campaign": (
+        "campaign_status",
+        {"campaign": "e1"},
+        ["id of a campaign", "that of an experiment"],
+    ),
     "an experiment as a node": ("get_node", {"node": "e1"}, ["id of a node such as n1", "experiment"]),
-    "a node as an experiment": ("wait_experiment", {"experiments": ["n1"]}, ["id of a experiment", "node"]),
+    "a node as an experiment": ("wait_experiment", {"experiments": ["n1"]}, ["id of an experiment", "that of a node"]),
     "a campaign to cancel": ("cancel_experiment", {"experiment": "c1"}, ["experiment", "campaign"]),
     "cognition as a parent": ("run_experiment", CANDIDATE | {"parents": ["k1"]}, ["id of a node", "cognition item"]),
     "an experiment that inspired": ("run_experiment", CANDIDATE | {"inspired_by": ["e1"]}, ["lessons (l)", "e1"]),
@@ -116,7 +120,7 @@ CANDIDATES = {
 }
 
 EDITS = {
-    "matching nowhere": ("return 1.5", ["matched nowhere", "nearest text", "return 1.0", "Copy the lines exactly"]),
+    "matching nowhere": ("return 1.5", ["matched nowhere", "nearest text", "return 1.0", "Copy whole lines exactly"]),
     "matching twice": ("r", ["matched", "times, at lines", "Quote more"]),
     "searching for nothing": ("", ["SEARCH is empty"]),
 }
@@ -361,8 +365,21 @@ async def test_a_campaign_outlives_its_domain_folder(bench, broken_domain):
 
 
 async def test_an_argument_that_does_not_exist_is_refused_instead_of_dropped(bench, campaign):
-    text = await bench.refusal("run_experiment", **CANDIDATE, parent="n1")
-    assert "parent" in text
+    assert "no argument parent. Did you mean parents?" in await bench.refusal(
+        "run_experiment", **CANDIDATE, parent="n1"
+    )
+    assert "no argument moon. It has campaign, name, motivation" in await bench.refusal(
+        "run_experiment", **CANDIDATE, moon=1
+    )
+
+
+async def test_arguments_of_the_wrong_type_are_all_named_with_what_came(bench):
+    text = await bench.refusal("run_experiment", campaign=["c1"], name="x", wait_s="soon")
+    assert "campaign: Input should be a valid string, but got ['c1']." in text
+    assert "Expected the argument motivation, but it is missing." in text
+    assert "wait_s: Input should be a valid number" in text
+    assert "pydantic" not in text
+    assert "Error executing" not in text
 
 
 async def test_megabytes_of_edits_are_refused_at_once(standing):
