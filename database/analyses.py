@@ -69,7 +69,7 @@ async def node_of(reader: Reader, analysis_ids: Sequence[int]) -> dict[int, int]
 async def without_analysis(reader: Reader, campaign_id: int, limit: int = 10) -> list[int]:
     """Finished nodes that nobody has analysed yet, newest first. The baseline needs none."""
     rows = await reader.all(
-        "SELECT id FROM nodes AS n WHERE campaign_id = ? AND status = 'finished' AND NOT is_baseline"
+        "SELECT id FROM nodes AS n WHERE campaign_id = ? AND NOT is_baseline"
         " AND outcome NOT IN ('cancelled', 'lost', 'infrastructure_error')"
         " AND NOT EXISTS (SELECT 1 FROM analyses WHERE node_id = n.id) ORDER BY id DESC LIMIT ?",
         (campaign_id, limit),

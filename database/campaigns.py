@@ -76,7 +76,7 @@ async def use(reader: Reader, campaign: Campaign, now: float) -> BudgetUse:
         (campaign.id,),
     )
     since_best = await reader.value(
-        "SELECT count(*) FROM nodes WHERE campaign_id = ? AND id > ? AND NOT is_baseline AND status = 'finished'"
+        "SELECT count(*) FROM nodes WHERE campaign_id = ? AND id > ? AND NOT is_baseline"
         " AND outcome NOT IN ('cancelled', 'lost', 'infrastructure_error')",
         (campaign.id, best["id"] if best is not None else 0),
     )

@@ -46,7 +46,7 @@ async def enqueue(
         " VALUES (?, ?, ?, ?, 'queued', ?, ?)",
         (campaign_id, node_id, stage, json.dumps(list(seeds)), idempotency_key, time.time()),
     )
-    await nodes.set_state(tx, node_id, ExperimentStatus.QUEUED, None)
+    await nodes.set_status(tx, node_id, ExperimentStatus.QUEUED)
     await events.record(tx, campaign_id, "experiment_queued", short_id("e", number), stage=stage)
     return number
 
@@ -126,7 +126,7 @@ async def start(tx: Transaction, number: int) -> bool:
     )
     if taken:
         experiment = await get(tx, number)
-        await nodes.set_state(tx, experiment.node_id, ExperimentStatus.RUNNING, None)
+        await nodes.set_status(tx, experiment.node_id, ExperimentStatus.RUNNING)
         await events.record(tx, experiment.campaign_id, "experiment_started", short_id("e", number))
     return bool(taken)
 
@@ -218,7 +218,7 @@ async def settle_job(
 
 
 async def finish(tx: Transaction, number: int, outcome: Outcome, reason: str, score: float | None) -> None:
-    """Close an experiment, once: a finished one stays as it is. Its node takes over the outcome."""
+    """Close an experiment, once: a finished one stays as it is."""
     experiment = await get(tx, number)
     if not await tx.execute(
         "UPDATE experiments SET status = 'finished', outcome = ?, reason = ?, score = ?, current_stage = NULL,"
@@ -226,7 +226,7 @@ async def finish(tx: Transaction, number: int, outcome: Outcome, reason: str, sc
         (outcome, reason, score, time.time(), number),
     ):
         return
-    await nodes.set_state(tx, experiment.node_id, ExperimentStatus.FINISHED, outcome)
+    await nodes.conclude(tx, experiment.node_id, outcome)
     await events.record(
         tx,
         experiment.campaign_id,

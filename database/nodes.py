@@ -137,7 +137,7 @@ def _filter(campaign_id: int, outcome: str | None) -> tuple[str, list[object]]:
         return "n.campaign_id = ?", [campaign_id]
     if outcome in (ExperimentStatus.QUEUED, ExperimentStatus.RUNNING):
         return "n.campaign_id = ? AND n.status = ?", [campaign_id, outcome]
-    return "n.campaign_id = ? AND n.outcome = ? AND n.status = 'finished'", [campaign_id, outcome]
+    return "n.campaign_id = ? AND n.outcome = ?", [campaign_id, outcome]
 
 
 async def recent_ids(reader: Reader, limit: int) -> list[int]:
@@ -146,19 +146,18 @@ async def recent_ids(reader: Reader, limit: int) -> list[int]:
 
 
 async def outcome_counts(reader: Reader, campaign_id: int) -> dict[str, int]:
-    """How many nodes ended how; those still on their way under their status."""
+    """How many nodes ended how; those that have never ended, under their status."""
     rows = await reader.all(
-        "SELECT CASE WHEN status = 'finished' THEN outcome ELSE status END AS state, count(*) AS nodes FROM nodes"
-        " WHERE campaign_id = ? GROUP BY state",
+        "SELECT ifnull(outcome, status) AS state, count(*) AS nodes FROM nodes WHERE campaign_id = ? GROUP BY state",
         (campaign_id,),
     )
     return {row["state"]: row["nodes"] for row in rows}
 
 
 async def finished_scores(reader: Reader, campaign_id: int) -> list[tuple[int, float | None]]:
-    """(number, score) of every finished node, oldest first."""
+    """(number, score) of every node that has ended, oldest first."""
     rows = await reader.all(
-        "SELECT id, score FROM nodes WHERE campaign_id = ? AND status = 'finished' ORDER BY id", (campaign_id,)
+        "SELECT id, score FROM nodes WHERE campaign_id = ? AND outcome IS NOT NULL ORDER BY id", (campaign_id,)
     )
     return [(row["id"], row["score"]) for row in rows]
 
@@ -205,9 +204,27 @@ async def count_visit(tx: Transaction, campaign_id: int, node_id: int) -> None:
     await events.record(tx, campaign_id, "parent_sampled", short_id("n", node_id))
 
 
-async def set_state(tx: Transaction, node_id: int, status: ExperimentStatus, outcome: Outcome | None) -> None:
-    """Where the node's latest experiment is."""
-    await tx.execute("UPDATE nodes SET status = ?, outcome = ? WHERE id = ?", (status, outcome, node_id))
+async def set_status(tx: Transaction, node_id: int, status: ExperimentStatus) -> None:
+    """Where the node's latest experiment is. What earlier ones found stands meanwhile."""
+    await tx.execute("UPDATE nodes SET status = ? WHERE id = ?", (status, node_id))
+
+
+async def conclude(tx: Transaction, node_id: int, outcome: Outcome) -> None:
+    """The node's latest experiment has ended.
+
+    One that says nothing about the candidate leaves standing what an earlier one has found. One that counts against it
+    takes back its score: else a program that runs with one seed only would lead the field.
+    """
+    node = await get(tx, node_id)
+    await set_status(tx, node_id, ExperimentStatus.FINISHED)
+    if not outcome.counts_against_candidate and node.outcome is not None and node.outcome.counts_against_candidate:
+        return
+    await tx.execute("UPDATE nodes SET outcome = ? WHERE id = ?", (outcome, node_id))
+    if outcome is not Outcome.SCORED:
+        await tx.execute(
+            "UPDATE nodes SET score = NULL, score_stderr = NULL, score_seeds = 0, score_stage = NULL WHERE id = ?",
+            (node_id,),
+        )
 
 
 async def set_score(tx: Transaction, node_id: int, stage: str, score: Mean) -> None:

@@ -19,13 +19,13 @@ def inert(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def accepted(text: str, what: str, *, limit: int, required: bool = True) -> str:
-    """A caller's text, stripped and inert.
+def accepted(text: str, what: str, *, limit: int, required: bool = True, one_line: bool = False) -> str:
+    """A caller's text, stripped and inert; on one line where it is a name in lists.
 
     Raises:
         BadInput: it is empty though it is required, or longer than `limit` characters.
     """
-    text = inert(text).strip()
+    text = " ".join(inert(text).split()) if one_line else inert(text).strip()
     if required and not text:
         raise BadInput(f"Expected {what} to say something, but it is empty.")
     if len(text) > limit:

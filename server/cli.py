@@ -33,7 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     workspace = argparse.ArgumentParser(add_help=False)
-    workspace.add_argument("--workspace", type=Path, dest="home", help="workspace folder (else ASI_EVOLVE_HOME)")
+    workspace.add_argument(
+        "--workspace", type=Path, dest="home", metavar="FOLDER", help="workspace folder (else ASI_EVOLVE_HOME)"
+    )
 
     serve = commands.add_parser("serve", parents=[workspace], help="run the MCP server")
     serve.add_argument("--transport", choices=("stdio", "http"), help="default: stdio")
@@ -42,16 +44,30 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(run=_serve)
 
     demo = commands.add_parser("demo", help="play a campaign on circle packing with a scripted agent")
-    demo.add_argument("--workspace", type=Path, dest="home", help="workspace to play in; default: one that is removed")
+    demo.add_argument(
+        "--workspace",
+        type=Path,
+        dest="home",
+        metavar="FOLDER",
+        help="workspace to play in; default: one that is removed",
+    )
     demo.add_argument("--output", type=Path, default=Path("demo-output"), help="where pictures go; default demo-output")
     demo.set_defaults(run=_demo)
 
     engineer = commands.add_parser(
         "engineer", parents=[workspace], help="run the engineer daemon (servers start it themselves)"
     )
-    engineer.add_argument("--cpu-slots", type=int, dest="cpu_slots")
+    engineer.add_argument(
+        "--cpu-slots", type=int, dest="cpu_slots", metavar="N", help="CPU slots; default: number of CPUs"
+    )
     engineer.add_argument("--gpus", help="auto, none, or device numbers such as 0,1")
-    engineer.add_argument("--idle-seconds", type=float, dest="idle_seconds")
+    engineer.add_argument(
+        "--idle-seconds",
+        type=float,
+        dest="idle_seconds",
+        metavar="S",
+        help="end after so long without work; default 600",
+    )
     engineer.set_defaults(run=_engineer)
 
     doctor = commands.add_parser("doctor", parents=[workspace], help="check what this machine can do")

@@ -9,16 +9,30 @@ from typing import Any
 
 from ..database import analyses, campaigns, experiments, nodes
 from ..database.experiments import StoredEvaluation
-from ..database.workspace import Workspace, open_workspace
-from ..evolution.errors import BadInput
+from ..database.workspace import Workspace, WorkspacePaths, open_workspace
+from ..evolution.errors import BadInput, NotFound
 from ..evolution.ids import parse_id, short_id
 from ..evolution.models import Node
 from ..tools.campaigns import campaign_line
 
 
+def _existing(home: Path) -> Path:
+    """A mistyped name must not make a workspace."""
+    if not WorkspacePaths(home).database.is_file():
+        raise NotFound(
+            f"Expected a workspace in {home}, but there is none. Name one by --workspace or ASI_EVOLVE_HOME; a server "
+            "makes it when the first campaign starts."
+        )
+    return home
+
+
 async def list_campaigns(home: Path, *, as_json: bool) -> int:
-    """Print the campaigns of a workspace."""
-    async with open_workspace(home) as workspace:
+    """Print the campaigns of a workspace.
+
+    Raises:
+        NotFound: there is no workspace.
+    """
+    async with open_workspace(_existing(home)) as workspace:
         lines = [await campaign_line(workspace, entry) for entry in await campaigns.recent(workspace.read, limit=1000)]
     if as_json:
         print(json.dumps(lines, indent=1))
@@ -37,10 +51,11 @@ async def export_campaign(home: Path, campaign: str, folder: Path) -> int:
 
     Raises:
         BadInput: the folder exists already.
+        NotFound: there is no such workspace or campaign.
     """
     if folder.exists():
         raise BadInput(f"Expected a folder that does not exist yet, but {folder} does. Choose another name.")
-    async with open_workspace(home) as workspace:
+    async with open_workspace(_existing(home)) as workspace:
         chosen = await campaigns.get(workspace.read, parse_id(campaign, "c"))
         folder.mkdir(parents=True)
         (folder / "campaign.json").write_text(chosen.model_dump_json(indent=1), encoding="utf-8")

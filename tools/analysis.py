@@ -43,7 +43,7 @@ class AnalysisTools:
             raise BadInput(f"Expected at most 10 lessons and 10 tags, but got {len(lessons)} and {len(tags)}.")
         report = accepted(report, "report", limit=8000)
         lessons = [accepted(lesson, f"lesson {place}", limit=1000) for place, lesson in enumerate(lessons, start=1)]
-        tags = [accepted(tag, f"tag {place}", limit=40) for place, tag in enumerate(tags, start=1)]
+        tags = [accepted(tag, f"tag {place}", limit=40, one_line=True) for place, tag in enumerate(tags, start=1)]
         workspace = await self._laboratory.workspace()
         async with workspace.transaction() as tx:
             subject = await nodes.get(tx, parse_id(node, "n"))

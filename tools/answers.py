@@ -78,15 +78,15 @@ def without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def node_line(node: Node) -> dict[str, Any]:
     """A node in a list."""
-    state = node.outcome if node.status is ExperimentStatus.FINISHED else node.status
     return without_none(
         {
             "id": short_id("n", node.id),
             "name": node.name,
             "score": node.score,
-            "stderr": number(node.score_stderr) if node.score_stderr is not None else None,
+            "standard_error": number(node.score_stderr) if node.score_stderr is not None else None,
             "seeds": node.score_seeds if node.score_seeds > 1 else None,
-            "outcome": str(state),
+            "outcome": str(node.outcome) if node.outcome is not None else None,
+            "status": str(node.status) if node.status is not ExperimentStatus.FINISHED else None,
             "parents": ids("n", node.parents) or None,
             "visits": node.visits or None,
             "baseline": True if node.is_baseline else None,

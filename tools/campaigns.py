@@ -8,11 +8,12 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ..database import analyses, campaigns, cognition, experiments, nodes
+from ..database.connection import Transaction
 from ..database.workspace import Workspace
 from ..domains.loader import Domain, domain_names, find_domain
 from ..evolution import budgets
 from ..evolution.budgets import BudgetUse
-from ..evolution.errors import BadInput, DomainError, NotFound
+from ..evolution.errors import BadInput, BudgetReached, DomainError, NotFound
 from ..evolution.ids import parse_id, short_id
 from ..evolution.models import Budget, Campaign, CampaignSettings
 from ..evolution.novelty import fingerprint
@@ -101,7 +102,7 @@ class CampaignTools:
         async with workspace.transaction() as tx:
             campaign_id = await campaigns.add(
                 tx,
-                name=accepted(name, "name", limit=120, required=False) or chosen.spec.domain.title,
+                name=accepted(name, "name", limit=120, required=False, one_line=True) or chosen.spec.domain.title,
                 goal=accepted(goal, "goal", limit=2000, required=False),
                 domain=domain if domain == chosen.name else str(chosen.folder),
                 domain_name=chosen.name,
@@ -166,7 +167,8 @@ class CampaignTools:
         self,
         campaign: Annotated[str, Field(description="Campaign id.")],
         budget: Annotated[
-            Budget | None, Field(description="New bounds; those you leave out become unbounded (experiments: 100).")
+            Budget | None,
+            Field(description="New bounds. Those you leave out stay; null takes one away (not experiments)."),
         ] = None,
         sampler: Annotated[str | None, Field(description="ucb1, greedy or random.")] = None,
         seeds: Annotated[
@@ -174,14 +176,17 @@ class CampaignTools:
         ] = None,
     ) -> Answer:
         """Change the budget, the parent sampler or the number of seeds of a campaign. Raise a budget only when the user
-        has agreed: it stands for their machine's time. What you leave out stays as it is; a budget is replaced whole.
+        has agreed: it stands for their machine's time. What you leave out stays as it is.
         """
         if sampler is not None:
             make_sampler(sampler)
         workspace = await self._laboratory.workspace()
         async with workspace.transaction() as tx:
             chosen = await campaigns.get(tx, parse_id(campaign, "c"))
-            changes = without_none({"budget": budget, "sampler": sampler, "seeds": seeds})
+            changes = without_none({"sampler": sampler, "seeds": seeds})
+            if budget is not None and budget.model_fields_set:
+                given = budget.model_dump(include=budget.model_fields_set)
+                changes["budget"] = chosen.settings.budget.model_copy(update=given)
             if not changes:
                 raise BadInput("Expected a change of budget, sampler or seeds, but got none.")
             settings = chosen.settings.model_copy(update=changes)
@@ -193,6 +198,21 @@ class CampaignTools:
             settings=_settings_fields(settings),
             reached=reached or None,
             next="The campaign is still at a bound." if reached else f"sample_nodes(campaign='{campaign}').",
+        )
+
+
+async def refuse_over_budget(tx: Transaction, campaign: Campaign) -> None:
+    """Nothing new begins once a bound of the campaign is reached.
+
+    Raises:
+        BudgetReached: with which, and how to raise it.
+    """
+    current = await campaigns.get(tx, campaign.id)
+    reached = budgets.reached(current.settings.budget, await campaigns.use(tx, current, time.time()))
+    if reached:
+        raise BudgetReached(
+            f"Campaign c{campaign.id} has reached a bound: {'; '.join(reached)}. Nothing was stored. With the user's "
+            f"consent, raise it with update_campaign(campaign='c{campaign.id}', budget={{...}})."
         )
 
 

@@ -15,15 +15,15 @@ from ..database.connection import Reader, Transaction
 from ..database.workspace import Workspace
 from ..domains.loader import Domain, find_domain
 from ..domains.static_check import check_candidate
-from ..evolution import budgets
 from ..evolution.edits import apply_edits, parse_edits
-from ..evolution.errors import BadInput, BudgetReached, DuplicateCandidate, NotFound
+from ..evolution.errors import BadInput, DuplicateCandidate, NotFound
 from ..evolution.ids import Kind, parse_id, short_id, split_id
 from ..evolution.models import Campaign, Experiment
 from ..evolution.novelty import fingerprint
 from ..evolution.outcomes import ExperimentStatus, Outcome
 from ..evolution.text import accepted, excerpt
 from .answers import Answer, answer, anticipated, evaluation_fields, experiment_line, ids, number, seed_line
+from .campaigns import refuse_over_budget
 from .laboratory import Laboratory
 
 MAX_WAIT_S = 45.0
@@ -183,7 +183,7 @@ class ExperimentTools:
             subject = await nodes.get(tx, subject.id)  # another agent may have been faster
             if subject.status is not ExperimentStatus.FINISHED:
                 raise BadInput(f"Expected {node} to be finished, but it is {subject.status}. Wait for it first.")
-            await _refuse_over_budget(tx, chosen)
+            await refuse_over_budget(tx, chosen)
             seen = await experiments.seed_scores(tx, subject.id, target)
             spec = domain.spec.stage(target)
             count = seeds or (spec.seeds if spec is not None and spec.on_request else chosen.settings.seeds)
@@ -295,7 +295,7 @@ async def _candidate(
         fingerprint=fingerprint(program),
         parents=parent_ids,
         inspired_by=sources,
-        name=accepted(name, "name", limit=80),
+        name=accepted(name, "name", limit=80, one_line=True),
         motivation=accepted(motivation, "motivation", limit=8000),
     )
 
@@ -366,7 +366,7 @@ async def _store(
         known = await experiments.with_key(tx, campaign.id, idempotency_key)
         if known is not None:
             return known.id
-    await _refuse_over_budget(tx, campaign)
+    await refuse_over_budget(tx, campaign)
     twin = await nodes.with_fingerprint(tx, campaign.id, candidate.fingerprint)
     if twin is not None:
         raise DuplicateCandidate(await _about_twin(tx, twin), node=twin)
@@ -394,16 +394,6 @@ async def _store(
         seeds=range(base, base + count),
         idempotency_key=idempotency_key,
     )
-
-
-async def _refuse_over_budget(tx: Transaction, campaign: Campaign) -> None:
-    current = await campaigns.get(tx, campaign.id)
-    reached = budgets.reached(current.settings.budget, await campaigns.use(tx, current, time.time()))
-    if reached:
-        raise BudgetReached(
-            f"Campaign c{campaign.id} has reached a bound: {'; '.join(reached)}. Nothing was stored. With the user's "
-            f"consent, raise it with update_campaign(campaign='c{campaign.id}', budget={{...}})."
-        )
 
 
 async def _about_twin(tx: Transaction, node_id: int) -> str:

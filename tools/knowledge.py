@@ -147,11 +147,11 @@ def _accepted_item(item: NewCognition, domain: str | None, place: int) -> cognit
         raise BadInput(f"Expected at most 10 tags in item {place}, but got {len(item.tags)}.")
     return cognition.NewItem(
         domain=domain,
-        title=accepted(item.title, f"title of item {place}", limit=200),
+        title=accepted(item.title, f"title of item {place}", limit=200, one_line=True),
         body=accepted(item.body, f"body of item {place}", limit=BODY_LIMIT),
         symptom=accepted(item.symptom, f"symptom of item {place}", limit=1000, required=False),
-        source=accepted(item.source, f"source of item {place}", limit=300),
-        tags=[accepted(tag, f"tag of item {place}", limit=40) for tag in item.tags],
+        source=accepted(item.source, f"source of item {place}", limit=300, one_line=True),
+        tags=[accepted(tag, f"tag of item {place}", limit=40, one_line=True) for tag in item.tags],
         origin=CognitionOrigin.AGENT,
     )
 

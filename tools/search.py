@@ -35,6 +35,7 @@ from .answers import (
     page,
     without_none,
 )
+from .campaigns import refuse_over_budget
 from .knowledge import question, recall
 from .laboratory import Laboratory
 
@@ -68,6 +69,7 @@ class SearchTools:
         number_ = parse_id(campaign, "c")
         async with workspace.transaction() as tx:
             chosen = await campaigns.get(tx, number_)
+            await refuse_over_budget(tx, chosen)
             wanted = 1 + (chosen.settings.references if references is None else references)
             # Seeded by how many were drawn before, so that a campaign can be replayed.
             rng = random.Random(f"{chosen.settings.seed}:{chosen.samples_drawn}")  # noqa: S311
@@ -147,7 +149,9 @@ class SearchTools:
             total=total,
             method=method,
             next_offset=end if end < total else None,
-            next="get_node(node=...) for one in full, compare_nodes(a=..., b=...) for two.",
+            next="get_node(node=...) for one in full, compare_nodes(a=..., b=...) for two."
+            if lines
+            else "Nothing fits. Fewer or other words may; without query and outcome it lists every node.",
         )
 
     @anticipated
@@ -349,6 +353,12 @@ async def _log_page(workspace: Workspace, node: Node, stream: str, offset: int, 
     runs = await experiments.evaluations(workspace.read, [entry.id for entry in ordered])
     if not runs:
         raise BadInput(f"Expected n{node.id} to have run, but it is {node.status}. wait_experiment first.")
-    text = (await experiments.log(workspace.read, runs[-1].id)).get(stream, "")
+    streams = await experiments.log(workspace.read, runs[-1].id)
     last = runs[-1].evaluation
-    return page(f"n{node.id} {stream} of stage {last.stage}, seed {last.seed}", text, offset, limit)
+    about = f"{stream} of stage {last.stage}, seed {last.seed}"
+    if not streams.get(stream):
+        others = ", ".join(f"{name} has {len(text)} characters" for name, text in streams.items())
+        return page(
+            f"n{node.id} printed nothing to {about}; {others or 'the other streams are empty too'}", "", 0, limit
+        )
+    return page(f"n{node.id} {about}", streams[stream], offset, limit)

@@ -37,7 +37,7 @@ CREATE INDEX nodes_by_campaign ON nodes (campaign_id, id);
 CREATE INDEX nodes_by_score ON nodes (campaign_id, score DESC, id) WHERE score IS NOT NULL;
 CREATE INDEX nodes_by_visits ON nodes (campaign_id, visits, score DESC, id) WHERE score IS NOT NULL;
 -- Candidates that ended by their own merit: what patience counts, and what wants an analysis.
-CREATE INDEX nodes_concluded ON nodes (campaign_id, id) WHERE status = 'finished' AND NOT is_baseline
+CREATE INDEX nodes_concluded ON nodes (campaign_id, id) WHERE NOT is_baseline
     AND outcome NOT IN ('cancelled', 'lost', 'infrastructure_error');
 CREATE INDEX nodes_by_fingerprint ON nodes (campaign_id, fingerprint);
 

@@ -32,15 +32,25 @@ async def play(home: Path | None, output: Path) -> int:
     begin = time.monotonic()
     try:
         stage.opening(str(place) if home is not None else f"{place}, removed at the end (--workspace keeps one)")
-        async with Client(_server(place)) as client:
-            played = await Campaign(client, stage).play()
-            await _show_pictures(client, stage, played, output)
+        try:
+            async with Client(_server(place)) as client:
+                played = await Campaign(client, stage).play()
+                await _show_pictures(client, stage, played, output)
+        except BaseExceptionGroup as group:  # the client's task group wraps whatever ends it
+            if (known := group.subgroup((EvolveError, OSError))) is not None:
+                raise _first(known) from group
+            raise
         stage.console.print(f"\nDone in {time.monotonic() - begin:.0f} s.")
     finally:
         if home is None:
             await _wait_for_daemon(WorkspacePaths(place))
             shutil.rmtree(place, ignore_errors=True)
     return 0
+
+
+def _first(group: BaseExceptionGroup[EvolveError | OSError]) -> EvolveError | OSError:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 def _server(place: Path) -> StdioServerParameters:

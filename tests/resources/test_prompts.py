@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from mcp import MCPError
 from mcp_types import PromptReference, ResourceTemplateReference
 
 from ..tools.conftest import open_bench
@@ -36,6 +37,13 @@ async def test_a_prompt_carries_its_arguments_and_names_only_tools_that_exist(be
     called = set(re.findall(r"\b([a-z]+_[a-z]+)\(", text))
     assert called
     assert called <= tools
+
+
+async def test_a_prompt_says_which_argument_is_missing_or_unknown(bench):
+    with pytest.raises(MCPError, match="Expected prompt research_round to be given campaign, but campaign is missing"):
+        await bench.client.get_prompt("research_round", {})
+    with pytest.raises(MCPError, match="it has no round"):
+        await bench.client.get_prompt("run_campaign", {"domain": "circle_packing", "round": "3"})
 
 
 async def test_the_number_of_rounds_has_a_default(bench):

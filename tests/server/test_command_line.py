@@ -1,10 +1,12 @@
 """The commands that need no server: help, version, campaigns, export."""
 
+import asyncio
 import json
 import re
 from importlib.metadata import version
 
 import pytest
+from asi_evolve.database.workspace import open_workspace
 from asi_evolve.server.cli import main
 
 from .conftest import cli
@@ -38,11 +40,24 @@ def test_version_is_that_of_the_installed_package():
     assert (ended.returncode, ended.stdout) == (0, f"asi-evolve-mcp {version('asi-evolve-mcp')}\n")
 
 
+async def _make_workspace(root):
+    async with open_workspace(root):
+        pass
+
+
 def test_an_empty_workspace_has_no_campaigns(tmp_path, capsys):
+    asyncio.run(_make_workspace(tmp_path))
     assert main(["campaigns", "--workspace", str(tmp_path)]) == 0
     assert capsys.readouterr().out == f"No campaigns in {tmp_path}.\n"
     assert main(["campaigns", "--json", "--workspace", str(tmp_path)]) == 0
     assert json.loads(capsys.readouterr().out) == []
+
+
+@pytest.mark.parametrize("command", [["campaigns"], ["export", "c1", "/nowhere/x"]], ids=" ".join)
+def test_a_workspace_that_does_not_exist_is_not_made(tmp_path, capsys, command):
+    assert main([*command, "--workspace", str(tmp_path / "mistyped")]) == 1
+    assert str(tmp_path / "mistyped") in capsys.readouterr().err
+    assert not (tmp_path / "mistyped").exists()
 
 
 def test_campaigns_lists_them_for_people_and_for_programs(workspace_of_one_campaign):

@@ -136,6 +136,10 @@ async def test_update_campaign_changes_what_it_is_given_and_nothing_else(bench, 
     assert "sample_nodes" in changed["next"]
     status = await bench.call("campaign_status", campaign=campaign)
     assert status["settings"] == changed["settings"]
+    changed = await bench.call("update_campaign", campaign=campaign, budget={"cpu_seconds": 60, "rounds": None})
+    assert changed["settings"]["budget"] == {"experiments": 5, "cpu_seconds": 60}, "no bound is raised unasked"
+    text = await bench.refusal("update_campaign", campaign=campaign, budget={"experiments": None})
+    assert "budget.experiments" in text
 
 
 BOUNDS = {
@@ -161,6 +165,7 @@ async def test_a_bound_that_is_reached_refuses_more_and_says_how_to_raise_it(ben
             "run_experiment", campaign=campaign, name="more", motivation="more", code=program(3), wait_s=0
         ),
         await bench.refusal("promote_node", node="n1", stage="verify", wait_s=0),
+        await bench.refusal("sample_nodes", campaign=campaign),
     ):
         assert said in refused
         assert f"{bound}=" in refused

@@ -259,7 +259,54 @@ async def test_promoting_runs_seeds_that_the_stage_has_not_scored(bench, campaig
     assert [run["seed"] for run in result["runs"]] == [3, 4]
     node = await bench.call("get_node", node="n1")
     assert (node["score"], node["seeds"], node["score_stage"]) == (1.4, 5, "verify")
-    assert node["stderr"] > 0
+    assert node["standard_error"] > 0
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CANDIDATE_ERROR, Outcome.INVALID_OUTPUT, Outcome.LIMIT])
+async def test_a_node_that_fails_with_another_seed_loses_its_score(bench, campaign, outcome):
+    node = await bench.node(campaign, 7.0)
+    again = await bench.call("promote_node", node=node, seeds=1, wait_s=0)
+    await bench.settle(again["experiment"], outcome, reason="only seed 0 works")
+    shown = await bench.call("get_node", node=node)
+    assert shown["outcome"] == outcome
+    assert "score" not in shown
+    assert shown["runs"][0]["score"] == 7.0, "what it has been through stays"
+    assert (await bench.call("campaign_status", campaign=campaign))["best"][0]["id"] == "n1"
+    assert (await bench.call("sample_nodes", campaign=campaign, references=5))["parent"]["id"] == "n1"
+    assert (await bench.call("search_nodes", campaign=campaign))["nodes"][0]["id"] == "n1"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CANCELLED, Outcome.LOST, Outcome.INFRASTRUCTURE_ERROR])
+async def test_a_rerun_that_says_nothing_of_the_candidate_leaves_what_was_found(bench, campaign, outcome):
+    scored, failed = await bench.node(campaign, 7.0), await bench.node(campaign, 8.0, Outcome.LIMIT)
+    for node, stands in ((scored, ("scored", 7.0)), (failed, ("limit", None))):
+        again = await bench.call("promote_node", node=node, seeds=1, wait_s=0)
+        waiting = await bench.call("get_node", node=node)
+        assert (waiting["outcome"], waiting.get("score")) == stands
+        assert waiting["status"] == "queued"
+        await bench.settle(again["experiment"], outcome)
+        shown = await bench.call("get_node", node=node)
+        assert (shown["outcome"], shown.get("score")) == stands
+        assert "status" not in shown
+    assert (await bench.call("campaign_status", campaign=campaign))["nodes"] == {"scored": 2, "limit": 1}
+
+
+async def test_the_reason_of_a_failure_is_told_once(bench, campaign):
+    node = await bench.node(campaign, 2.0, Outcome.INFRASTRUCTURE_ERROR, {"logs": {"evaluator": "Traceback"}})
+    result = await bench.call("wait_experiment", experiments=["e2"])
+    assert result["evaluator_tail"] == "Traceback"
+    node = await bench.node(campaign, 3.0, Outcome.LIMIT, {"reason": "Used 11 s of cpu."})
+    result = await bench.call("wait_experiment", experiments=["e3"])
+    assert result["node"] == node
+    assert result["reason"] == "Used 11 s of cpu."
+    assert "reason" not in result["runs"][0]
+
+
+async def test_a_name_stays_on_one_line(bench, campaign):
+    node = await bench.node(campaign, 2.0, name="two\nlines\tand a \x1b[31mcolour")
+    name = (await bench.call("get_node", node=node))["name"]
+    assert name.startswith("two lines and a")
+    assert name.isprintable()
 
 
 async def test_promoting_one_node_twice_at_once_is_one_experiment(bench, campaign):
