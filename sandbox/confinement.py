@@ -213,6 +213,8 @@ class _Confined:
             while self._read_output(logs, 0.01) and time.monotonic() < give_up:
                 pass
         finally:
+            if self._watcher is not None:
+                self._watcher.close()
             self._selector.close()
             for stream in (self._outer.stdout, self._outer.stderr):
                 if stream is not None:
@@ -259,6 +261,8 @@ class _Confined:
         elif limit is None and status and watcher.largest_file() >= self._limits.disk_mb * MB:
             # Python ignores SIGXFSZ and raises OSError, so the file tells it and not the status.
             limit = LimitHit("file_size", watcher.largest_file() / MB, self._limits.disk_mb, "MB")
+        elif limit is None and status and watcher.tmp_was_full():
+            limit = LimitHit("disk", self._limits.disk_mb, self._limits.disk_mb, "MB")
         usage = ResourceUsage(
             cpu_seconds=cpu,
             wall_seconds=watcher.wall_seconds(),

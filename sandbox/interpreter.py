@@ -51,6 +51,7 @@ def describe_interpreter(executable: str, packages: Sequence[str]) -> Interprete
     Raises:
         SandboxUnavailable: it does not start, or lies in a folder that cannot be shown to a candidate.
     """
+    executable = os.path.abspath(executable)  # noqa: PTH100 -- inside, "x/../venv" leads nowhere: there is no x
     try:
         asked = subprocess.run(
             [executable, "-I", "-c", _QUESTION, *packages],

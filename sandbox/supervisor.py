@@ -224,7 +224,7 @@ class Supervision:
 
 def limit_sentence(limit: LimitHit) -> str:
     """Which bound was passed, in words."""
-    return f"Used {limit.used:.4g} {limit.unit} of {limit.name}, where {limit.allowed:.4g} {limit.unit} are allowed."
+    return f"Over the bound on {limit.name}: used {limit.used:.4g} of {limit.allowed:.4g} {limit.unit}."
 
 
 def exit_sentence(ended: Ended, log: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import stat
 import time
@@ -17,6 +18,9 @@ from .jobs import Limits
 TICK_S = 0.02
 SLOW_TICK_S = 0.2
 MB = 1e6
+TMP_FOLDERS = {"/tmp", "/dev/shm"}  # noqa: S108
+NEARLY_FULL = 0.99
+FULL_MOMENT_S = 2.0
 MAX_FILES = 20_000
 MAX_DEPTH = 40
 
@@ -63,7 +67,10 @@ class Watcher:
     """Of the processes first seen at the last look: the CPU seconds each stands for if it is gone at the next."""
     _brief_cpu: float = 0.0
     _looked_at: float = field(default_factory=time.monotonic)
-    _files_bytes: float = 0.0
+    _tmp: dict[str, int] = field(default_factory=dict[str, int])
+    """Its /tmp and /dev/shm, open."""
+    _tmp_full_at: float = -math.inf
+    _held_bytes: float = 0.0
     _slow_at: float = 0.0
 
     def look(self) -> LimitHit | None:
@@ -121,6 +128,10 @@ class Watcher:
         """Bytes of the largest file in the folder that the sandbox writes to."""
         return _folder_size(self.out).largest if self.out is not None else 0.0
 
+    def tmp_was_full(self) -> bool:
+        """Whether /tmp or /dev/shm has been full a moment ago."""
+        return time.monotonic() - self._tmp_full_at < FULL_MOMENT_S
+
     def _processes(self) -> list[_Process]:
         found: list[_Process] = []
         waiting = [self.init]
@@ -135,9 +146,10 @@ class Watcher:
         """Bytes. Resident sizes count shared pages once per process, so near the bound the proportional ones decide;
         those do not see files in memory that nobody has mapped, so these are looked for apart."""
         if slow:
-            self._files_bytes = _held_files(processes) + self._tmpfs()
+            self._held_bytes = _held_files(processes)
+        files = self._held_bytes + self._tmpfs()
         resident = sum(process.resident for process in processes)
-        rough = resident + self._files_bytes
+        rough = resident + files
         if rough < 0.5 * self.limits.memory_mb * MB and self.peak_memory >= rough:
             return rough  # neither a bound nor a new peak is in sight
         private, shared = 0.0, 0.0
@@ -146,19 +158,39 @@ class Watcher:
                 anonymous_and_files, in_memory = _proportional(process.pid)
                 private += anonymous_and_files
                 shared += in_memory
-        exact = private + max(shared, self._files_bytes)
+        exact = private + max(shared, files)
         return exact if exact > 0 else rough
 
     def _tmpfs(self) -> float:
         """Bytes in the sandbox's own /tmp and /dev/shm."""
+        for folder in TMP_FOLDERS - self._tmp.keys():
+            self._find_tmp(folder)
         total = 0.0
-        for folder in ("tmp", "dev/shm"):
-            with contextlib.suppress(OSError):
-                state = os.statvfs(f"/proc/{self.init}/root/{folder}")
-                # While the sandbox is being set up, its first process still sees the host's file systems.
-                if state.f_blocks * state.f_frsize <= self.limits.disk_mb * MB + _PAGE:
-                    total += (state.f_blocks - state.f_bfree) * state.f_frsize
+        for descriptor in self._tmp.values():
+            state = os.fstatvfs(descriptor)
+            used = (state.f_blocks - state.f_bfree) * state.f_frsize
+            if used >= NEARLY_FULL * state.f_blocks * state.f_frsize:
+                self._tmp_full_at = time.monotonic()
+            total += used
         return total
+
+    def _find_tmp(self, folder: str) -> None:
+        """Hold on to one of them, so that it can be looked at when the sandbox is gone."""
+        with contextlib.suppress(OSError):
+            descriptor = os.open(f"/proc/{self.init}/root{folder}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            state = os.fstatvfs(descriptor)
+            # While the sandbox is being set up, its first process still sees the host's file systems.
+            if state.f_blocks * state.f_frsize > self.limits.disk_mb * MB + _PAGE or _is_on_host(descriptor, folder):
+                os.close(descriptor)
+            else:
+                self._tmp[folder] = descriptor
+
+    def close(self) -> None:
+        """The last look, when everything is dead; lets go of the sandbox's memory."""
+        self._tmpfs()
+        for descriptor in self._tmp.values():
+            os.close(descriptor)
+        self._tmp.clear()
 
     def _disk(self) -> LimitHit | None:
         if self.out is None:
@@ -170,6 +202,13 @@ class Watcher:
         if size.files > MAX_FILES:
             return LimitHit("disk", size.files, MAX_FILES, "files")
         return LimitHit("disk", size.used / MB, allowed, "MB") if size.used > allowed * MB else None
+
+
+def _is_on_host(descriptor: int, folder: str) -> bool:
+    try:
+        return os.fstat(descriptor).st_dev == os.stat(folder).st_dev  # noqa: PTH116
+    except OSError:
+        return False
 
 
 def _read(pid: int) -> _Process:

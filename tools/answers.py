@@ -49,6 +49,8 @@ def answer(**fields: Any) -> Answer:
 
 def page(title: str, text: str, offset: int, limit: int) -> Answer:
     """Part of a long text, as plain text: clients would show a structured one with every newline escaped."""
+    if offset > len(text):
+        raise ToolError(f"Expected offset to be at most {len(text)}, the length of {title}, but got {offset}.")
     part = text[offset : offset + limit]
     end = offset + len(part)
     more = f"; next_offset={end}" if end < len(text) else ""

@@ -127,7 +127,7 @@ class ExperimentTools:
         if not 1 <= len(experiments) <= 20:
             raise BadInput(f"Expected 1 to 20 experiment ids, but got {len(experiments)}.")
         workspace = await self._laboratory.workspace()
-        numbers = [parse_id(experiment, "e") for experiment in experiments]
+        numbers = list(dict.fromkeys(parse_id(experiment, "e") for experiment in experiments))
         found = await self._wait(context, numbers, wait_s, all_of_them=mode == "all")
         if len(found) == 1:
             return answer(**await result_fields(workspace, found[0]), warning=self._warning(found))

@@ -197,4 +197,6 @@ def test_benign_work_is_not_hindered(lab):
 
 
 def test_the_interpreter_is_the_one_that_was_asked_for(lab):
-    assert sees(lab, "sys.executable, sys.flags.safe_path, sys.flags.no_user_site") == str((sys.executable, True, 1))
+    assert sees(lab, "sys.executable, sys.flags.safe_path, sys.flags.no_user_site") == str(
+        (os.path.abspath(sys.executable), True, 1)
+    )

@@ -130,6 +130,13 @@ def test_tmp_has_a_size(lab, folder):
     assert 15 <= int(lab.last().stdout.read_text().split()[-1]) <= 21
 
 
+@pytest.mark.parametrize("folder", ["/tmp", "/dev/shm"])
+def test_a_program_that_fails_on_a_full_tmp_has_met_the_bound_on_disk(lab, folder):
+    candidate = f"open('{folder}/big', 'wb').write(b'x' * 30_000_000)"
+    end = limit_of(lab, candidate)
+    assert (end.limit.name, end.limit.allowed, end.limit.unit) == ("disk", 20.0, "MB")
+
+
 def test_processes(lab):
     candidate = "import os, time\nfor _ in range(60):\n    if os.fork() == 0: time.sleep(30)\ntime.sleep(30)"
     end = limit_of(lab, candidate, pids=20)
