@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,6 +81,9 @@ class Engineer:
         await self._adopt()
         last_busy = time.monotonic()
         while True:
+            if not self.workspace.paths.database.exists():
+                logger.warning("%s was removed; ending", self.workspace.paths.root)
+                return
             try:
                 busy = await self._round()
             except StorageError:
@@ -100,6 +102,10 @@ class Engineer:
         for job in await experiments.jobs(self.workspace.read):
             logger.info("Adopting %s", job.folder)
             self._flights[job.id] = _Flight(job, None)
+        known = {flight.job.folder for flight in self._flights.values()}
+        for path in self.workspace.paths.jobs.iterdir():
+            if path.name not in known:  # settled, and then the daemon was killed
+                await _remove(path)
 
     async def _round(self) -> bool:
         version = await self.workspace.read.value("PRAGMA data_version")
@@ -129,6 +135,10 @@ class Engineer:
                 if job_exit is None or job_exit.token != flight.job.token:
                     job_exit = _lost(flight.job, "The job's folder holds the end of another job.")
                 await self._settle(flight.job, job_exit)
+            case "died" if flight.child is None and folder.supervisor_pid() is None:
+                # A daemon was killed between taking the lock and starting the supervisor, or the supervisor before its
+                # first line: no sandbox has been started.
+                await self._launch(flight.job)
             case "died":
                 _end_orphans(folder)
                 cancelled = _ended(flight.job, Outcome.CANCELLED, "Cancelled while it ran.")
@@ -157,7 +167,8 @@ class Engineer:
             except StorageError:
                 raise
             except Exception as error:  # noqa: BLE001 -- as above
-                await self._give_up(experiment.id, error)
+                ordered = (flight.job for flight in self._flights.values() if flight.job.experiment_id == experiment.id)
+                await self._give_up(experiment.id, error, next(ordered, None))
 
     async def _begin(self, experiment: Experiment) -> None:
         _, domain = await self._domain_of(experiment)
@@ -256,6 +267,8 @@ class Engineer:
             )
             logger.info("Launching %s", job.folder)
             self._flights[job.id] = _Flight(job, start_supervisor(folder))
+        except StorageError:
+            raise  # it has not started, and is launched again
         except (EvolveError, OSError) as error:
             await self._settle(job, _ended(job, Outcome.INFRASTRUCTURE_ERROR, str(error)))
 
@@ -264,6 +277,7 @@ class Engineer:
         folder = self._folder(job)
         experiment = await experiments.get(self.workspace.read, job.experiment_id)
         launch: Job | None = None
+        flight = self._flights.get(job.id, _Flight(job, None))
         try:
             _, domain = await self._domain_of(experiment)
             evaluation = _evaluation(job, job_exit, domain)
@@ -273,9 +287,10 @@ class Engineer:
                     self._flights.pop(job.id, None)  # its slots are free for its own next stage
                     step = await self._next_step(tx, experiment, domain)
                     launch = await self._advance(tx, experiment, domain, step)
-        except StorageError:
-            raise
-        except (EvolveError, OSError) as error:
+        except Exception as error:
+            self._flights[job.id] = flight  # nothing was stored
+            if isinstance(error, StorageError) or not isinstance(error, (EvolveError, OSError)):
+                raise
             await self._give_up(experiment.id, error, job)
         self._flights.pop(job.id, None)
         self._seen_version = -1  # a slot is free, also where nothing was committed
@@ -290,7 +305,6 @@ class Engineer:
             reason = f"The engineer failed, which is a bug: {error!r}. engineer.log in the workspace tells where."
         logger.warning("Experiment e%d: %s", experiment_id, reason, exc_info=error)
         if job is not None:
-            self._flights.pop(job.id, None)
             pid = self._folder(job).supervisor_pid()
             if pid is not None and self._folder(job).liveness() == "running":
                 _send(pid, signal.SIGKILL)
@@ -299,6 +313,10 @@ class Engineer:
                 failed = _ended(job, Outcome.INFRASTRUCTURE_ERROR, reason)
                 await experiments.settle_job(tx, job, _evaluation(job, failed, None), {}, [])
             await experiments.finish(tx, experiment_id, Outcome.INFRASTRUCTURE_ERROR, reason, None)
+        if job is not None:
+            self._flights.pop(job.id, None)
+            self._seen_version = -1
+            await _remove(self._folder(job).path)
 
     def _keep(self, folder: JobFolder, job_exit: JobExit, domain: Domain) -> list[StoredFile]:
         mime_types = {f"result/{artifact.file}": artifact.mime_type for artifact in domain.spec.artifacts}
@@ -449,8 +467,19 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 
 async def _remove(path: Path) -> None:
-    """`rm` rather than Python: it takes folders nested deeper than a path can name."""
-    arguments: Sequence[str] = ("rm", "-rf", "--", str(path))
+    """`rm` rather than Python: it takes folders nested deeper than a path can name.
+
+    Not at the first try where a candidate closed its folders to their owner, or where the last of a sandbox that was
+    killed still writes.
+    """
+    for _ in range(3):
+        if await _run("rm", "-rf", "--", str(path)) == 0:
+            return
+        await _run("chmod", "-R", "u+rwX", "--", str(path))
+        await asyncio.sleep(0.1)
+    logger.warning("%s could not be removed whole", path)
+
+
+async def _run(*arguments: str) -> int:
     process = await asyncio.create_subprocess_exec(*arguments, stdin=subprocess.DEVNULL)
-    if await process.wait() != 0:
-        logger.warning("%s could not be removed whole", path)
+    return await process.wait()

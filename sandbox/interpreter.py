@@ -72,7 +72,7 @@ def _roots(executable: str, prefixes: Sequence[str]) -> tuple[str, ...]:
     found = dict.fromkeys(os.path.abspath(path) for path in [*wanted, *map(os.path.realpath, wanted)])  # noqa: PTH100
     roots = [path for path in found if not Path(path).is_relative_to("/usr") and Path(path).is_dir()]
     for path in roots:
-        if path in TOO_BROAD or path == str(Path.home()):
+        if path in TOO_BROAD or path == _home():
             raise SandboxUnavailable(
                 f"Expected {executable} to lie in a folder of its own, but it needs all of {path}, which a candidate "
                 "must not see. Make a virtual environment (python -m venv) and name it in ASI_EVOLVE_PYTHON."
@@ -80,6 +80,14 @@ def _roots(executable: str, prefixes: Sequence[str]) -> tuple[str, ...]:
     return tuple(
         path for path in roots if not any(path != other and Path(path).is_relative_to(other) for other in roots)
     )
+
+
+def _home() -> str | None:
+    """`None` for a user without one: a bare number in a container."""
+    try:
+        return str(Path.home())
+    except RuntimeError:
+        return None
 
 
 def _hops(path: Path) -> list[Path]:

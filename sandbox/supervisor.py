@@ -31,6 +31,7 @@ from .outputs import Refused, keep_artifact, read_metrics, take_over
 
 LAST_LINE = 500
 MAX_REFUSAL = 1200
+ROOM_POLL_S = 1.0
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -46,8 +47,22 @@ def main() -> int:
     _adopt_orphans()
     folder = JobFolder(options.folder)
     folder.pid.write_text(str(os.getpid()))
-    folder.write_exit(Supervision(folder, folder.read_spec(), cancel).run())
+    publish(folder, Supervision(folder, folder.read_spec(), cancel).run())
     return 0
+
+
+def publish(folder: JobFolder, job_exit: JobExit) -> None:
+    """Write the end of the job down, once the disk has room for it: without it the job would count as lost. The daemon
+    waits for room as well, and ends us where the experiment is cancelled."""
+    while True:
+        try:
+            folder.write_exit(job_exit)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            time.sleep(ROOM_POLL_S)
+        else:
+            return
 
 
 class Cancel:

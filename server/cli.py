@@ -104,6 +104,8 @@ def _settings(options: argparse.Namespace) -> Any:
             for problem in error.errors(include_input=False, include_url=False)
         ]
         raise EvolveError("\n".join(problems)) from error
+    except RuntimeError as error:  # a user without a home
+        raise EvolveError(f"ASI_EVOLVE_HOME: expected a folder for the workspace, since {error}") from error
 
 
 def _serve(options: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class Settings(BaseSettings):
     """What a human decides about a server and its engineer. No tool call can change any of it."""
 
-    model_config = SettingsConfigDict(env_prefix="ASI_EVOLVE_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="ASI_EVOLVE_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     home: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("asi-evolve")),
@@ -74,6 +74,9 @@ class Settings(BaseSettings):
         token = self.http_token.get_secret_value() if self.http_token is not None else None
         if token is not None and len(token) < 16:
             raise ValueError("http_token: expected at least 16 characters")
+        if self.transport == "http" and os.environ.get("ASI_EVOLVE_HTTP_TOKEN") == "":
+            # As good as unset elsewhere; here a secret that did not arrive would leave the door open.
+            raise ValueError("http_token: expected a token, but ASI_EVOLVE_HTTP_TOKEN is empty; unset it to need none")
         if self.transport == "http" and self.http_host not in LOOPBACK and token is None:
             raise ValueError(
                 f"http_host={self.http_host} lets other machines in, so a token is needed: set ASI_EVOLVE_HTTP_TOKEN "
@@ -87,11 +90,11 @@ class Settings(BaseSettings):
             return ()
         if self.gpus == "auto":
             return tuple(sorted(int(path.name[6:]) for path in Path("/dev").glob("nvidia[0-9]*")))
-        return tuple(int(part) for part in self.gpus.split(","))
+        return tuple(dict.fromkeys(int(part) for part in self.gpus.split(",")))
 
     @field_validator("gpus")
     @classmethod
     def _device_list(cls, value: str) -> str:
-        if value not in ("auto", "none") and not all(part.strip().isdigit() for part in value.split(",")):
+        if value not in ("auto", "none") and not all(part.strip().isdecimal() for part in value.split(",")):
             raise ValueError(f"expected auto, none, or device numbers such as 0,1, but got {value!r}")
         return value

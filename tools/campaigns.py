@@ -160,6 +160,8 @@ class CampaignTools:
                 next="campaign_status(campaign=...)" if found else "list_domains, then start_campaign.",
             )
         chosen = await campaigns.get(workspace.read, parse_id(campaign, "c"))
+        if await experiments.any_unfinished(workspace.read):  # a daemon may have died since
+            self._laboratory.wake_engineer()
         return answer(**await status_fields(workspace, chosen, detail))
 
     @anticipated

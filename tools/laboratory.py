@@ -43,6 +43,7 @@ class Laboratory:
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._workspace: Workspace | None = None
+        self._identity: tuple[int, int] | None = None
         self._started: subprocess.Popen[bytes] | None = None
         self._start_again_at = 0.0
 
@@ -66,8 +67,10 @@ class Laboratory:
             StorageError: it cannot be opened; the next call tries again.
         """
         async with self._opening:
-            if self._workspace is None:
+            if self._workspace is None or _identity(self.paths.database) != self._identity:
+                # Where somebody removed the folder, what is written to the open file is lost with this process.
                 self._workspace = await self._stack.enter_async_context(open_workspace(self.paths.root))
+                self._identity = _identity(self.paths.database)
             return self._workspace
 
     def wake_engineer(self) -> None:
@@ -123,3 +126,12 @@ class Laboratory:
             if time.monotonic() >= give_up:
                 return found
             await asyncio.sleep(min(WAIT_POLL_S, max(give_up - time.monotonic(), 0.0)))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file lies at a path; `None` where there is none."""
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return None
+    return state.st_dev, state.st_ino

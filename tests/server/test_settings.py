@@ -61,13 +61,28 @@ def test_the_environment_is_read_and_what_is_given_directly_wins(monkeypatch, tm
     assert Settings(home=tmp_path / "b").home == tmp_path / "b"
 
 
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_an_empty_variable_is_as_good_as_none(monkeypatch, name):
+    unset = Settings()
+    monkeypatch.setenv(f"ASI_EVOLVE_{name.upper()}", "")
+    assert Settings() == unset
+
+
+def test_an_empty_token_does_not_open_the_door(monkeypatch):
+    monkeypatch.setenv("ASI_EVOLVE_HTTP_TOKEN", "")
+    with pytest.raises(ValidationError, match="ASI_EVOLVE_HTTP_TOKEN is empty"):
+        Settings(transport="http")
+
+
 def test_a_relative_home_is_made_absolute_since_the_daemon_runs_elsewhere(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert Settings(home="here").home == tmp_path / "here"
     assert Settings(home="~/there").home == Path.home() / "there"
 
 
-@pytest.mark.parametrize(("gpus", "devices"), [("none", ()), ("0", (0,)), ("0,2", (0, 2)), ("1, 3", (1, 3))])
+@pytest.mark.parametrize(
+    ("gpus", "devices"), [("none", ()), ("0", (0,)), ("0,2", (0, 2)), ("1, 3", (1, 3)), ("0,0", (0,))]
+)
 def test_gpus_are_a_list_of_device_numbers(gpus, devices):
     assert Settings(gpus=gpus).gpu_devices() == devices
 
@@ -79,7 +94,7 @@ def test_a_token_is_never_shown():
 
 WRONG = {
     "cpu_slots": ["0", "many", "2000"],
-    "gpus": ["all", "0;1", "", "-1", "0,,1"],
+    "gpus": ["all", "0;1", "-1", "0,,1", "0,", "²"],
     "idle_seconds": ["0", "-5", "nan"],
     "transport": ["websocket"],
     "http_port": ["-1", "65536", "http"],
@@ -99,6 +114,15 @@ def test_a_wrong_value_is_refused_by_name(monkeypatch, capsys, name, value):
     assert said.startswith("asi-evolve: ")
     assert name in said.lower()
     assert "Traceback" not in said
+
+
+def test_a_user_without_a_home_is_asked_for_a_workspace(monkeypatch, capsys):
+    def no_home(*_):
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr("platformdirs.user_data_dir", no_home)
+    assert main(["campaigns"]) == 1
+    assert capsys.readouterr().err.startswith("asi-evolve: ASI_EVOLVE_HOME: ")
 
 
 def test_wrong_values_are_told_all_at_once(monkeypatch, capsys):
