@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from inspect import cleandoc
 from typing import Any
@@ -12,7 +12,7 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import ToolAnnotations
-from pydantic import ValidationError, create_model
+from pydantic import ValidationError
 
 from ..evolution.text import excerpt, inert
 from .analysis import AnalysisTools
@@ -33,33 +33,33 @@ class _Tool(Tool):
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
         """Called by the SDK."""
+        if wrong := [*self._unknown(arguments), *self._invalid(arguments)]:
+            raise ToolError(inert("\n".join(wrong[:10])))
         try:
             return await super().run(arguments, context, convert_result)
         except UnexpectedToolError:
             raise
         except ToolError as error:
-            cause = error.__cause__
-            if isinstance(cause, ValidationError):
-                raise ToolError(self._explain(cause)) from cause
-            raise ToolError(str(cause or error)) from cause
+            raise ToolError(str(error.__cause__ or error)) from error.__cause__
 
-    def _explain(self, error: ValidationError) -> str:
+    def _unknown(self, arguments: dict[str, Any]) -> Iterator[str]:
+        """The SDK drops an argument that it does not know, and with it what the agent meant: `parent` for `parents`."""
         names = list(self.fn_metadata.arg_model.model_fields)
-        said: list[str] = []
-        for problem in error.errors(include_url=False):
-            argument = ".".join(str(part) for part in problem["loc"])
-            if problem["type"] == "missing":
-                said.append(f"Expected the argument {argument}, but it is missing.")
-            elif problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
-                near = difflib.get_close_matches(argument, names, n=1)
-                said.append(
-                    f"{self.name} has no argument {argument[:80]}. "
-                    + (f"Did you mean {near[0]}?" if near else f"It has {', '.join(names)}.")
-                )
-            else:
-                came = excerpt(repr(problem["input"]), 80)
-                said.append(f"{argument[:200]}: {problem['msg']}, but got {came}.")
-        return inert("\n".join(said[:10]))
+        for argument in arguments.keys() - names:
+            near = difflib.get_close_matches(argument, names, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"It has {', '.join(names)}."
+            yield f"{self.name} has no argument {argument[:80]}. {hint}"
+
+    def _invalid(self, arguments: dict[str, Any]) -> Iterator[str]:
+        try:
+            self.fn_metadata.validate_arguments(arguments)
+        except ValidationError as error:
+            for problem in error.errors(include_url=False):
+                argument = ".".join(str(part) for part in problem["loc"])[:200]
+                if problem["type"] == "missing":
+                    yield f"Expected the argument {argument}, but it is missing."
+                else:
+                    yield f"{argument}: {problem['msg']}, but got {excerpt(repr(problem['input']), 80)}."
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,6 @@ class ToolEntry:
             meta=self.meta,
             structured_output=False,
         )
-        # The SDK drops an argument that it does not know, and with it what the agent meant: `parent` for `parents`.
-        known = tool.fn_metadata.arg_model
-        tool.fn_metadata.arg_model = create_model(known.__name__, __base__=known, __cls_kwargs__={"extra": "forbid"})
         tool.parameters["additionalProperties"] = False
         return tool
 

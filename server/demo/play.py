@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from .stage import Played, Stage
 PICTURE = "packing.svg"
 DAEMON_IDLE_S = 2.0
 DAEMON_PATIENCE_S = 30.0
+LAST_LOOK_S = 5.0
 
 
 async def play(home: Path | None, output: Path) -> int:
@@ -170,6 +172,19 @@ def _blob(content: BlobResourceContents) -> bytes:
 
 async def _wait_for_daemon(paths: WorkspacePaths) -> None:
     """The daemon ends by itself when it is idle; its folder must not be taken from under it."""
+    about = daemon_about(paths)
     give_up = time.monotonic() + DAEMON_PATIENCE_S
     while daemon_about(paths) is not None and time.monotonic() < give_up:
         await asyncio.sleep(0.1)
+    # It has let go of its lock and has a last look at the queue. Not for long: a dead one that nobody reaps looks alive.
+    give_up = time.monotonic() + LAST_LOOK_S
+    while about is not None and _exists(int(about["pid"])) and time.monotonic() < give_up:
+        await asyncio.sleep(0.1)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True

@@ -11,7 +11,7 @@ from rich.status import Status
 from rich.text import Text
 from rich.tree import Tree
 
-BAR = 40
+BAR = 32
 DECADES = 6
 
 
@@ -71,9 +71,9 @@ class Stage:
             line.append(outcome, style="bold red")
             line.append(f"  {reason.splitlines()[-1][:200] if reason else ''}")
         else:
-            line.append(f"{score:.15f}", style="bold green")
+            line.append(f"{score:.12f}", style="bold green")
             if gain is not None:
-                line.append(f"  {gain:+.6f} against its parent", style="green" if gain > 0 else "yellow")
+                line.append(f"  {gain:+.6f} on its parent", style="green" if gain > 0 else "yellow")
         line.append(f"  ({took})", style="dim")
         self.console.print(line)
 
