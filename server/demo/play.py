@@ -176,7 +176,7 @@ async def _wait_for_daemon(paths: WorkspacePaths) -> None:
     give_up = time.monotonic() + DAEMON_PATIENCE_S
     while daemon_about(paths) is not None and time.monotonic() < give_up:
         await asyncio.sleep(0.1)
-    # It has let go of its lock and has a last look at the queue. Not for long: a dead one that nobody reaps looks alive.
+    # Without its lock it has a last look at the queue. Not for long: a dead one that nobody reaps looks alive.
     give_up = time.monotonic() + LAST_LOOK_S
     while about is not None and _exists(int(about["pid"])) and time.monotonic() < give_up:
         await asyncio.sleep(0.1)
