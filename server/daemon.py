@@ -27,6 +27,8 @@ def run_engineer(settings: Settings) -> int:
             logger.info("Something was queued while the daemon was ending; going on")
     except DaemonRunning as error:
         logger.info("%s", error)
+    except KeyboardInterrupt:
+        logger.info("Interrupted; what runs goes on, and the next daemon adopts it")
     return 0
 
 
