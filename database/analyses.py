@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..evolution.errors import NotFound
 from ..evolution.ids import short_id
 from ..evolution.models import Lesson
 from . import documents, events
@@ -88,13 +87,7 @@ async def lessons(reader: Reader, numbers: Sequence[int]) -> list[Lesson]:
     Raises:
         NotFound: one of them does not exist.
     """
-    marks = ", ".join("?" * len(numbers))
-    rows = await reader.all(f"SELECT * FROM lessons WHERE id IN ({marks})", list(numbers))
-    by_id = {row["id"]: _lesson(row) for row in rows}
-    missing = [short_id("l", number) for number in numbers if number not in by_id]
-    if missing:
-        raise NotFound(f"Expected existing lessons, but there is no {', '.join(missing)}.")
-    return [by_id[number] for number in numbers]
+    return [_lesson(row) for row in await reader.numbered("SELECT * FROM lessons WHERE id", numbers, "l")]
 
 
 async def latest_lessons(reader: Reader, campaign_id: int, limit: int) -> list[Lesson]:

@@ -8,8 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..evolution.errors import NotFound
-from ..evolution.ids import short_id
 from ..evolution.models import CognitionItem, CognitionOrigin
 from . import documents
 from .connection import Reader, Row, Transaction
@@ -62,13 +60,7 @@ async def many(reader: Reader, numbers: Sequence[int]) -> list[CognitionItem]:
     Raises:
         NotFound: one of them does not exist.
     """
-    marks = ", ".join("?" * len(numbers))
-    rows = await reader.all(f"SELECT * FROM cognition WHERE id IN ({marks})", list(numbers))
-    by_id = {row["id"]: _item(row) for row in rows}
-    missing = [short_id("k", number) for number in numbers if number not in by_id]
-    if missing:
-        raise NotFound(f"Expected existing cognition items, but there is no {', '.join(missing)}.")
-    return [by_id[number] for number in numbers]
+    return [_item(row) for row in await reader.numbered("SELECT * FROM cognition WHERE id", numbers, "k")]
 
 
 async def count(reader: Reader, domain: str) -> int:

@@ -16,7 +16,8 @@ from typing import Any, Self, cast
 import aiosqlite
 import anyio
 
-from ..evolution.errors import DatabaseBusy, StorageError
+from ..evolution.errors import DatabaseBusy, NotFound, StorageError
+from ..evolution.ids import KIND_NAMES, Kind, short_id
 
 BUSY_PATIENCE_S = 30.0
 """How long a writer waits for its turn before it gives up."""
@@ -108,6 +109,25 @@ class Reader:
         """The first field of the first row, or `None`."""
         row = await self.one(sql, parameters)
         return row[0] if row is not None else None
+
+    async def numbered(self, select: str, numbers: Sequence[int], kind: Kind, advice: str = "") -> list[Row]:
+        """The rows of these numbers, in the order asked for.
+
+        Args:
+            select: a statement that ends with the name of the column that holds the number.
+            advice: what to do where one is missing.
+
+        Raises:
+            NotFound: one of them does not exist.
+        """
+        marks = ", ".join("?" * len(numbers))
+        by_number = {row["id"]: row for row in await self.all(f"{select} IN ({marks})", list(numbers))}
+        missing = [short_id(kind, number) for number in numbers if number not in by_number]
+        if missing:
+            raise NotFound(
+                f"Expected existing {KIND_NAMES[kind]}s, but there is no {', '.join(missing)}. {advice}".strip()
+            )
+        return [by_number[number] for number in numbers]
 
 
 class Transaction(Reader):

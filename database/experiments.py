@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..evolution.errors import NotFound
 from ..evolution.ids import short_id
 from ..evolution.models import Evaluation, Experiment
 from ..evolution.outcomes import ExperimentStatus, LimitHit, Outcome, ResourceUsage
@@ -74,15 +73,8 @@ async def many(reader: Reader, numbers: Sequence[int]) -> list[Experiment]:
     Raises:
         NotFound: one of them does not exist.
     """
-    marks = ", ".join("?" * len(numbers))
-    rows = await reader.all(f"SELECT * FROM experiments WHERE id IN ({marks})", list(numbers))
-    by_id = {row["id"]: _experiment(row) for row in rows}
-    missing = [short_id("e", number) for number in numbers if number not in by_id]
-    if missing:
-        raise NotFound(
-            f"Expected existing experiments, but there is no {', '.join(missing)}. campaign_status lists what runs."
-        )
-    return [by_id[number] for number in numbers]
+    rows = await reader.numbered("SELECT * FROM experiments WHERE id", numbers, "e", "campaign_status lists what runs.")
+    return [_experiment(row) for row in rows]
 
 
 async def of_node(reader: Reader, node_id: int) -> list[Experiment]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..evolution.errors import NotFound
 from ..evolution.ids import Kind, short_id
 from ..evolution.models import Node
 from ..evolution.outcomes import ExperimentStatus, Outcome
@@ -85,15 +84,8 @@ async def many(reader: Reader, node_ids: Sequence[int]) -> list[Node]:
     Raises:
         NotFound: one of them does not exist.
     """
-    marks = ", ".join("?" * len(node_ids))
-    rows = await reader.all(f"{_SELECT} WHERE n.id IN ({marks})", list(node_ids))
-    by_id = {row["id"]: _node(row) for row in rows}
-    missing = [short_id("n", number) for number in node_ids if number not in by_id]
-    if missing:
-        raise NotFound(
-            f"Expected existing nodes, but there is no {', '.join(missing)}. search_nodes lists those of a campaign."
-        )
-    return [by_id[number] for number in node_ids]
+    rows = await reader.numbered(f"{_SELECT} WHERE n.id", node_ids, "n", "search_nodes lists those of a campaign.")
+    return [_node(row) for row in rows]
 
 
 async def listed(
