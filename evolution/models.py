@@ -94,7 +94,7 @@ class Node(_Model):
     status: ExperimentStatus
     """Of its latest experiment."""
     outcome: Outcome | None
-    """Of its latest experiment, once that has finished."""
+    """Of its latest experiment that said something about the candidate; of the latest one where none has."""
     score: float | None
     """Mean over the seeds of the deepest stage that scored; higher is better."""
     score_stderr: float | None

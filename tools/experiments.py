@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context
 from pydantic import Field
 
-from ..database import analyses, campaigns, cognition, experiments, nodes
-from ..database.connection import Reader, Transaction
+from ..database import analyses, campaigns, experiments, nodes
+from ..database.connection import Transaction
 from ..database.workspace import Workspace
+from ..domains.contract import Stage
 from ..domains.loader import Domain, find_domain
-from ..domains.static_check import check_candidate
-from ..evolution.edits import apply_edits, parse_edits
 from ..evolution.errors import BadInput, DuplicateCandidate, NotFound
-from ..evolution.ids import Kind, parse_id, short_id, split_id
+from ..evolution.ids import parse_id, short_id
 from ..evolution.models import Campaign, Experiment
-from ..evolution.novelty import fingerprint
 from ..evolution.outcomes import ExperimentStatus, Outcome
 from ..evolution.text import accepted, excerpt
 from .answers import Answer, answer, anticipated, evaluation_fields, experiment_line, ids, number, seed_line
 from .campaigns import refuse_over_budget
+from .candidates import Candidate, Program, checked
 from .laboratory import Laboratory
 
 MAX_WAIT_S = 45.0
@@ -39,18 +37,6 @@ RUNS_IN_FULL = 6
 PROGRESS_EVERY_S = 2.0
 
 WaitSeconds = Annotated[float, Field(ge=0, le=MAX_WAIT_S, description="Seconds to wait for the result, 0 to 45.")]
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """What run_experiment was given, checked."""
-
-    files: dict[str, str]
-    fingerprint: str
-    parents: list[int]
-    inspired_by: list[tuple[Kind, int]]
-    name: str
-    motivation: str
 
 
 class ExperimentTools:
@@ -106,11 +92,11 @@ class ExperimentTools:
                 return await self._outcome(context, workspace, known.id, wait_s, repeated=True)
         domain = find_domain(chosen.domain)
         target = _target_stage(domain, stage)
-        candidate = await _candidate(
-            workspace, chosen, domain, name, motivation, code, files, edits, parents, inspired_by
-        )
+        program = Program(code, files, edits)
+        candidate = await checked(workspace.read, chosen, domain, name, motivation, program, parents, inspired_by)
         async with workspace.transaction() as tx:
-            experiment_id = await _store(tx, chosen, domain, candidate, target, seeds, idempotency_key)
+            count = seeds or _usual_seeds(target, chosen)
+            experiment_id = await _store(tx, chosen, candidate, target, count, idempotency_key)
         return await self._outcome(context, workspace, experiment_id, wait_s)
 
     @anticipated
@@ -184,13 +170,12 @@ class ExperimentTools:
             if subject.status is not ExperimentStatus.FINISHED:
                 raise BadInput(f"Expected {node} to be finished, but it is {subject.status}. Wait for it first.")
             await refuse_over_budget(tx, chosen)
-            seen = await experiments.seed_scores(tx, subject.id, target)
-            spec = domain.spec.stage(target)
-            count = seeds or (spec.seeds if spec is not None and spec.on_request else chosen.settings.seeds)
+            seen = await experiments.seed_scores(tx, subject.id, target.name)
+            count = seeds or _usual_seeds(target, chosen)
             base = chosen.settings.seed
             fresh = [seed for seed in range(base, base + count + len(seen)) if seed not in seen][:count]
             experiment_id = await experiments.enqueue(
-                tx, campaign_id=chosen.id, node_id=subject.id, stage=target, seeds=fresh
+                tx, campaign_id=chosen.id, node_id=subject.id, stage=target.name, seeds=fresh
             )
         return await self._outcome(context, workspace, experiment_id, wait_s)
 
@@ -263,102 +248,25 @@ def _after(experiment: Experiment, own: str, *, is_baseline: bool) -> str:
     return f"record_analysis(node='{own}', report=..., lessons=[...]): why did it come out like this?"
 
 
-def _target_stage(domain: Domain, stage: str | None) -> str:
-    target = stage or domain.spec.default_stage
-    if domain.spec.stage(target) is None:
+def _target_stage(domain: Domain, name: str | None) -> Stage:
+    stage = domain.spec.stage(name or domain.spec.default_stage)
+    if stage is None:
         names = ", ".join(entry.name for entry in domain.spec.stages)
-        raise NotFound(f"Expected a stage of domain {domain.name} ({names}), but got {target!r}.")
-    return target
+        raise NotFound(f"Expected a stage of domain {domain.name} ({names}), but got {name!r}.")
+    return stage
 
 
-async def _candidate(
-    workspace: Workspace,
-    campaign: Campaign,
-    domain: Domain,
-    name: str,
-    motivation: str,
-    code: str | None,
-    files: dict[str, str] | None,
-    edits: str | None,
-    parents: list[str],
-    inspired_by: list[str],
-) -> _Candidate:
-    """Everything that can be said of a candidate without running it, said."""
-    parent_ids = list(dict.fromkeys(parse_id(parent, "n") for parent in parents))
-    await _check_parents(workspace.read, campaign, parent_ids)
-    program = await _program(workspace.read, domain, code, files, edits, parent_ids)
-    check_candidate(program, domain.spec.candidate)
-    sources = [split_id(source) for source in inspired_by]
-    await _check_sources(workspace.read, sources)
-    return _Candidate(
-        files=program,
-        fingerprint=fingerprint(program),
-        parents=parent_ids,
-        inspired_by=sources,
-        name=accepted(name, "name", limit=80, one_line=True),
-        motivation=accepted(motivation, "motivation", limit=8000),
-    )
-
-
-async def _check_parents(reader: Reader, campaign: Campaign, parent_ids: list[int]) -> None:
-    if len(parent_ids) > 10:
-        raise BadInput(f"Expected at most 10 parents, but got {len(parent_ids)}.")
-    for parent in await nodes.many(reader, parent_ids):
-        if parent.campaign_id != campaign.id:
-            raise BadInput(
-                f"Expected parents of campaign c{campaign.id}, but n{parent.id} belongs to c{parent.campaign_id}. "
-                "Name it in inspired_by instead."
-            )
-
-
-async def _check_sources(reader: Reader, sources: list[tuple[Kind, int]]) -> None:
-    if len(sources) > 30:
-        raise BadInput(f"Expected at most 30 ids in inspired_by, but got {len(sources)}.")
-    by_kind: dict[Kind, list[int]] = {"k": [], "n": [], "l": []}
-    for kind, number_ in sources:
-        if kind not in by_kind:
-            raise BadInput(
-                f"Expected inspired_by to name cognition (k), lessons (l) or nodes (n), but got {kind}{number_}."
-            )
-        by_kind[kind].append(number_)
-    await cognition.many(reader, by_kind["k"])
-    await nodes.many(reader, by_kind["n"])
-    await analyses.lessons(reader, by_kind["l"])
-
-
-async def _program(
-    reader: Reader,
-    domain: Domain,
-    code: str | None,
-    files: dict[str, str] | None,
-    edits: str | None,
-    parent_ids: list[int],
-) -> dict[str, str]:
-    given = [name for name, value in (("code", code), ("files", files), ("edits", edits)) if value is not None]
-    if len(given) != 1:
-        raise BadInput(f"Expected exactly one of code, files, edits, but got {' and '.join(given) or 'none'}.")
-    if code is not None:
-        return {domain.spec.candidate.entry: code}
-    if files is not None:
-        return dict(files)
-    assert edits is not None
-    if not parent_ids:
-        raise BadInput("Expected parents=['n...'] with edits: they apply to the first parent's files.")
-    allowed = 2 * domain.spec.candidate.max_bytes  # old text and new text of the largest candidate
-    if len(edits) > allowed:
-        raise BadInput(
-            f"Expected edits of at most {allowed} characters, but got {len(edits)}. Send the whole program instead."
-        )
-    return apply_edits(await nodes.files(reader, parent_ids[0]), parse_edits(edits))
+def _usual_seeds(stage: Stage, campaign: Campaign) -> int:
+    """How many seeds a stage runs with where the caller names no number."""
+    return stage.seeds if stage.on_request else campaign.settings.seeds
 
 
 async def _store(
     tx: Transaction,
     campaign: Campaign,
-    domain: Domain,
-    candidate: _Candidate,
-    stage: str,
-    seeds: int | None,
+    candidate: Candidate,
+    stage: Stage,
+    seeds: int,
     idempotency_key: str | None,
 ) -> int:
     """Node and experiment, in one transaction with the checks that other agents could overtake."""
@@ -382,16 +290,13 @@ async def _store(
             inspired_by=candidate.inspired_by,
         ),
     )
-    spec = domain.spec.stage(stage)
-    assert spec is not None
-    count = seeds or (spec.seeds if spec.on_request else campaign.settings.seeds)
     base = campaign.settings.seed
     return await experiments.enqueue(
         tx,
         campaign_id=campaign.id,
         node_id=node_id,
-        stage=stage,
-        seeds=range(base, base + count),
+        stage=stage.name,
+        seeds=range(base, base + seeds),
         idempotency_key=idempotency_key,
     )
 

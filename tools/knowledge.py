@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -97,13 +98,13 @@ class KnowledgeTools:
         )
 
 
+@dataclass(frozen=True)
 class Recalled:
     """Items and lessons that fit a question, and how they were found."""
 
-    def __init__(self, items: list[CognitionItem], lessons: list[Lesson], method: str) -> None:
-        self.items = items
-        self.lessons = lessons
-        self.method = method
+    items: list[CognitionItem]
+    lessons: list[Lesson]
+    method: str
 
 
 async def recall(

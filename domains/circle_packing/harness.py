@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _run(folder: Path, entry: str, n: int) -> tuple[Any, Any, Any]:
-    sys.path.insert(0, str(folder))  # -I leaves it out, and the candidate may import files beside its own
+    sys.path.insert(0, str(folder))  # PYTHONSAFEPATH leaves it out, and the candidate may import files beside its own
     try:
         packing = _call(importlib.import_module(entry.removesuffix(".py")).construct_packing, n)
     except SystemExit as error:
