@@ -7,9 +7,7 @@ the next daemon adopts their jobs.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -33,10 +31,12 @@ from .interpreter import Interpreter, describe_interpreter
 from .isolation import Isolation, find_isolation
 from .jobs import JobExit, JobFolder
 from .preparation import Grant, lay_down_job, requirement_names
+from .processes import end_orphans, remove, send, start_supervisor
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.05
+IDLE_AFTER_S = 2.0
 IDLE_POLL_S = 0.25
 QUEUE_VIEW = 200
 """How far down the queue one look goes."""
@@ -55,11 +55,11 @@ class Slots:
 
 @dataclass
 class _Flight:
-    """A job whose supervisor has been started, by this daemon or an earlier one."""
+    """An ordered job, which holds its slots until it is settled."""
 
     job: Job
     child: subprocess.Popen[bytes] | None
-    """`None` for an adopted job: its supervisor is not our child."""
+    """Its supervisor; `None` before it has been started, and for an adopted job, whose supervisor is not our child."""
     cancel_requested: bool = False
     cancelled_at: float | None = None
 
@@ -96,7 +96,7 @@ class Engineer:
             last_busy = now if busy else last_busy
             if now - last_busy > self.idle_seconds:
                 return
-            await asyncio.sleep(POLL_S if self._flights else IDLE_POLL_S if now - last_busy > 2.0 else POLL_S)
+            await asyncio.sleep(IDLE_POLL_S if now - last_busy > IDLE_AFTER_S else POLL_S)
 
     async def _adopt(self) -> None:
         for job in await experiments.jobs(self.workspace.read):
@@ -105,7 +105,7 @@ class Engineer:
         known = {flight.job.folder for flight in self._flights.values()}
         for path in self.workspace.paths.jobs.iterdir():
             if path.name not in known:  # settled, and then the daemon was killed
-                await _remove(path)
+                await remove(path)
 
     async def _round(self) -> bool:
         version = await self.workspace.read.value("PRAGMA data_version")
@@ -116,7 +116,7 @@ class Engineer:
             except StorageError:
                 raise
             except Exception as error:  # noqa: BLE001 -- a bug of ours ends this experiment, not the daemon and the queue
-                await self._give_up(flight.job.experiment_id, error, flight.job)
+                await self._give_up(flight.job.experiment_id, error)
         if changed:  # nothing can have been queued, and no slot freed, without a commit
             await self._fill_slots()
         return bool(self._flights)
@@ -140,7 +140,7 @@ class Engineer:
                 # first line: no sandbox has been started.
                 await self._launch(flight.job)
             case "died":
-                _end_orphans(folder)
+                end_orphans(folder)
                 cancelled = _ended(flight.job, Outcome.CANCELLED, "Cancelled while it ran.")
                 lost = _lost(flight.job, _last_words(folder))
                 await self._settle(flight.job, cancelled if flight.cancelled_at is not None else lost)
@@ -154,9 +154,9 @@ class Engineer:
             return
         if flight.cancelled_at is None:
             flight.cancelled_at = time.monotonic()
-            _send(pid, signal.SIGTERM)
+            send(pid, signal.SIGTERM)
         elif time.monotonic() - flight.cancelled_at > CANCEL_PATIENCE_S:
-            _send(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
 
     async def _fill_slots(self) -> None:
         for experiment in await experiments.queued(self.workspace.read, limit=QUEUE_VIEW):
@@ -167,8 +167,7 @@ class Engineer:
             except StorageError:
                 raise
             except Exception as error:  # noqa: BLE001 -- as above
-                ordered = (flight.job for flight in self._flights.values() if flight.job.experiment_id == experiment.id)
-                await self._give_up(experiment.id, error, next(ordered, None))
+                await self._give_up(experiment.id, error)
 
     async def _begin(self, experiment: Experiment) -> None:
         _, domain = await self._domain_of(experiment)
@@ -287,19 +286,19 @@ class Engineer:
                     self._flights.pop(job.id, None)  # its slots are free for its own next stage
                     step = await self._next_step(tx, experiment, domain)
                     launch = await self._advance(tx, experiment, domain, step)
-        except Exception as error:
+        except Exception:
             self._flights[job.id] = flight  # nothing was stored
-            if isinstance(error, StorageError) or not isinstance(error, (EvolveError, OSError)):
-                raise
-            await self._give_up(experiment.id, error, job)
+            raise
         self._flights.pop(job.id, None)
         self._seen_version = -1  # a slot is free, also where nothing was committed
-        await _remove(folder.path)
+        await remove(folder.path)
         if launch is not None:
             await self._launch(launch)
 
-    async def _give_up(self, experiment_id: int, error: Exception, job: Job | None = None) -> None:
+    async def _give_up(self, experiment_id: int, error: Exception) -> None:
         """Our own fault, or the domain's: never the candidate's."""
+        jobs = (flight.job for flight in self._flights.values() if flight.job.experiment_id == experiment_id)
+        job = next(jobs, None)  # an experiment has one at a time
         reason = str(error)
         if not isinstance(error, (EvolveError, OSError)):
             reason = f"The engineer failed, which is a bug: {error!r}. engineer.log in the workspace tells where."
@@ -307,7 +306,7 @@ class Engineer:
         if job is not None:
             pid = self._folder(job).supervisor_pid()
             if pid is not None and self._folder(job).liveness() == "running":
-                _send(pid, signal.SIGKILL)
+                send(pid, signal.SIGKILL)
         async with self.workspace.transaction() as tx:
             if job is not None:
                 failed = _ended(job, Outcome.INFRASTRUCTURE_ERROR, reason)
@@ -316,7 +315,7 @@ class Engineer:
         if job is not None:
             self._flights.pop(job.id, None)
             self._seen_version = -1
-            await _remove(self._folder(job).path)
+            await remove(self._folder(job).path)
 
     def _keep(self, folder: JobFolder, job_exit: JobExit, domain: Domain) -> list[StoredFile]:
         mime_types = {f"result/{artifact.file}": artifact.mime_type for artifact in domain.spec.artifacts}
@@ -352,28 +351,6 @@ class Engineer:
     def _free_gpus(self) -> list[int]:
         taken = {gpu for flight in self._flights.values() for gpu in flight.job.gpus}
         return [gpu for gpu in self.slots.gpus if gpu not in taken]
-
-
-def start_supervisor(folder: JobFolder) -> subprocess.Popen[bytes]:
-    """Start the supervisor of a job in a session of its own, so that it outlives whoever started it.
-
-    The lock is taken here and handed down: it is held without a gap from before the process exists until it is gone.
-    """
-    lock = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with (folder.path / "supervisor.log").open("wb") as log:
-            return subprocess.Popen(
-                [sys.executable, "-I", "-m", "asi_evolve.sandbox.supervisor", str(folder.path), "--lock-fd", str(lock)],
-                pass_fds=(lock,),
-                start_new_session=True,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-            )
-    finally:
-        os.close(lock)
 
 
 def _evaluation(job: Job, job_exit: JobExit, domain: Domain | None) -> Evaluation:
@@ -445,41 +422,3 @@ def _logs(folder: JobFolder) -> dict[str, str]:
         if path.exists():
             logs[stream] = path.read_text(encoding="utf-8", errors="backslashreplace").replace("\0", "\\x00")
     return logs
-
-
-def _end_orphans(folder: JobFolder) -> None:
-    """Kill a sandbox that its supervisor left behind: one that was killed within a sandbox's first milliseconds, before
-    the sandbox had asked to die with it. Its command line names the job's folder."""
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = entry.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if words[0].endswith(b"bwrap") and any(word.startswith(bytes(folder.path)) for word in words):
-            _send(int(entry.parent.name), signal.SIGKILL)
-
-
-def _send(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        logger.info("Supervisor %d had ended already", pid)
-
-
-async def _remove(path: Path) -> None:
-    """`rm` rather than Python: it takes folders nested deeper than a path can name.
-
-    Not at the first try where a candidate closed its folders to their owner, or where the last of a sandbox that was
-    killed still writes.
-    """
-    for _ in range(3):
-        if await _run("rm", "-rf", "--", str(path)) == 0:
-            return
-        await _run("chmod", "-R", "u+rwX", "--", str(path))
-        await asyncio.sleep(0.1)
-    logger.warning("%s could not be removed whole", path)
-
-
-async def _run(*arguments: str) -> int:
-    process = await asyncio.create_subprocess_exec(*arguments, stdin=subprocess.DEVNULL)
-    return await process.wait()

@@ -145,22 +145,6 @@ async def test_a_workspace_whose_database_is_a_folder_is_refused(tmp_path):
             pass
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 1.5 MB of its own, and a way to change its options."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1536k", "tmpfs", place], capture_output=True, text=True)
-    if mount.returncode:
-        pytest.skip(f"needs the right to mount a file system: {mount.stderr.strip()}")
-
-    def remount(options):
-        subprocess.run(["mount", "-o", f"remount,{options}", place], check=True)
-
-    yield place, remount
-    subprocess.run(["umount", "--lazy", place], check=True)
-
-
 async def test_a_read_only_file_system_is_refused(small_disk):
     place, remount = small_disk
     async with open_workspace(place / "workspace"):

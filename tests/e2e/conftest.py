@@ -1,13 +1,11 @@
 """A real server in a process of its own, and a real client; the daemon ends with the test."""
 
-import asyncio
 import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,8 @@ from asi_evolve.sandbox.daemon_lock import daemon_about
 from asi_evolve.sandbox.interpreter import describe_interpreter
 from asi_evolve.sandbox.isolation import find_isolation
 from mcp import Client, StdioServerParameters
+
+from ..waiting import until
 
 NUMBER_DOMAIN = str(Path(__file__).parent.parent / "domain_folders" / "number")
 
@@ -72,24 +72,6 @@ class Lab:
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
             until(lambda: self.daemon_pid() is None)
-
-
-def until(condition, seconds=20.0):
-    """Wait for something to become true; fail when it does not."""
-    give_up = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < give_up, "waited in vain"
-        time.sleep(0.02)
-    return found
-
-
-async def until_async(condition, seconds=20.0):
-    """The same inside an event loop."""
-    give_up = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < give_up, "waited in vain"
-        await asyncio.sleep(0.02)
-    return found
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from asi_evolve.server.settings import Settings
 from asi_evolve.tools.laboratory import Laboratory
 from mcp import Client
 
-from .conftest import NUMBER_DOMAIN, begin, call, program, until, until_async
+from ..waiting import until, until_async
+from .conftest import NUMBER_DOMAIN, begin, call, program
 
 SLEEPER = program("7", inside="time.sleep(3)")
 

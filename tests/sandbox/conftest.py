@@ -3,16 +3,15 @@
 import json
 import sys
 import textwrap
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from asi_evolve.evolution.errors import SandboxUnavailable
-from asi_evolve.sandbox.engineer import start_supervisor
 from asi_evolve.sandbox.interpreter import describe_interpreter
 from asi_evolve.sandbox.isolation import find_isolation
 from asi_evolve.sandbox.jobs import JobFolder, JobSpec, Limits, OutputRule, write_atomically
+from asi_evolve.sandbox.processes import start_supervisor
 
 HARNESS = """
 import sys
@@ -98,12 +97,3 @@ def lab(tmp_path, isolation, interpreter, monkeypatch):
         evaluator_sha256="0" * 64,
     )
     return SandboxLab(tmp_path / "jobs", spec)
-
-
-def until(condition, seconds=20.0):
-    """Wait for something to become true; fail when it does not."""
-    give_up = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < give_up, "waited in vain"
-        time.sleep(0.02)
-    return found

@@ -1,14 +1,17 @@
-"""The daemon's own bookkeeping, when it is killed or the storage fails at the worst moment."""
+"""The daemon's own bookkeeping when it is killed, or when the storage or a domain fails at the worst moment."""
 
 import asyncio
-import errno
+import contextlib
+import logging
+import shutil
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from asi_evolve.database import campaigns, experiments, nodes
+from asi_evolve.database.connection import find_driver
 from asi_evolve.database.workspace import open_workspace
-from asi_evolve.evolution.errors import StorageError
 from asi_evolve.evolution.models import CampaignSettings
 from asi_evolve.evolution.outcomes import ExperimentStatus, Outcome, ResourceUsage
 from asi_evolve.sandbox import supervisor
@@ -16,14 +19,17 @@ from asi_evolve.sandbox.engineer import Engineer, Slots
 from asi_evolve.sandbox.interpreter import describe_interpreter
 from asi_evolve.sandbox.jobs import JobExit, JobFolder
 
+from ..waiting import until_async
+
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("isolation")]
 
-NUMBER_DOMAIN = str(Path(__file__).parent.parent / "domain_folders" / "number")
-
-
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
+NUMBER_DOMAIN = Path(__file__).parent.parent / "domain_folders" / "number"
+STORAGE_TROUBLE = "The database cannot be used"
+FINISHING_FAILS = """
+    CREATE TRIGGER trouble BEFORE UPDATE OF status ON experiments WHEN new.status = 'finished'
+    BEGIN INSERT INTO nowhere VALUES (1); END
+"""
+"""With this in the database SQLite itself refuses to finish an experiment, and so the transaction around it."""
 
 
 @pytest.fixture
@@ -32,50 +38,56 @@ async def workspace(tmp_path):
         yield opened
 
 
-async def order(workspace, value=7.0):
-    """Queue an experiment on the number domain; its number."""
+async def order(workspace, *, seconds=0.0, domain=NUMBER_DOMAIN, python=None):
+    """Queue an experiment that runs so long and scores 7; its number."""
     async with workspace.transaction() as tx:
         campaign = await campaigns.add(
             tx,
             name="c",
             goal="",
-            domain=NUMBER_DOMAIN,
+            domain=str(domain),
             domain_name="number",
             domain_version="1",
             instance=None,
-            settings=CampaignSettings(),
+            settings=CampaignSettings(python=python),
         )
-        node = await nodes.add(
-            tx,
-            nodes.NewNode(
-                campaign_id=campaign,
-                name="n",
-                motivation="m",
-                files={"number.py": f"def number(seed):\n    return {value}\n"},
-                fingerprint="f",
-            ),
-        )
+        program = f"import time\ndef number(seed):\n    time.sleep({seconds})\n    return 7.0\n"
+        node = await nodes.add(tx, nodes.NewNode(campaign, "n", "m", {"number.py": program}, "f"))
         return await experiments.enqueue(tx, campaign_id=campaign, node_id=node, stage="explore", seeds=[0])
 
 
-def daemon(workspace, idle_seconds=0.5):
-    return Engineer(workspace, Slots(2, ()), idle_seconds)
+def daemon(workspace):
+    return Engineer(workspace, Slots(2, ()), idle_seconds=30)
 
 
-async def result(workspace, number, engineer, seconds=20.0):
-    """The experiment as it is once the engineer has run for so long, or once it has finished."""
+@contextlib.asynccontextmanager
+async def at_work(engineer):
+    """The daemon works meanwhile."""
     work = asyncio.create_task(engineer.run())
     try:
-        async with asyncio.timeout(seconds):
-            while True:
-                found = await experiments.get(workspace.read, number)
-                if found.status is ExperimentStatus.FINISHED:
-                    await work
-                    return await experiments.get(workspace.read, number)
-                assert not work.done(), f"the engineer ended, but e{number} is {found.status}: {work}"
-                await asyncio.sleep(0.05)
+        yield
     finally:
         work.cancel()
+
+
+async def finished(workspace, number, seconds=20.0):
+    """The experiment, once it has finished and its folder is gone."""
+    async with asyncio.timeout(seconds):
+        while (found := await experiments.get(workspace.read, number)).status is not ExperimentStatus.FINISHED:
+            await asyncio.sleep(0.02)
+    await until_async(lambda: not list(workspace.paths.jobs.iterdir()))
+    return found
+
+
+def change(workspace, sql):
+    """Alter the database from outside, as nobody should."""
+    other = find_driver().connect(workspace.paths.database)
+    other.execute(sql)
+    other.close()
+
+
+def running(workspace):
+    return list(workspace.paths.jobs.glob("*/supervisor.pid"))
 
 
 async def ordered_job(workspace, number):
@@ -87,50 +99,94 @@ async def ordered_job(workspace, number):
         )
 
 
-async def test_a_job_survives_a_commit_that_fails(workspace, monkeypatch):
-    number = await order(workspace)
-    writer, failures = workspace.database._writer, []
-    execute = writer.execute
-
-    async def failing(sql, parameters=()):
-        if sql == "COMMIT" and not failures:
-            async with execute("SELECT count(*) FROM evaluations") as cursor:
-                if (await cursor.fetchone())[0]:
-                    failures.append(sql)
-                    raise workspace.database.driver.module.OperationalError("database or disk is full")
-        return await execute(sql, parameters)
-
-    class Failing:
-        """`execute` is awaited for COMMIT, and entered as a context elsewhere."""
-
-        def __getattr__(self, name):
-            return getattr(writer, name)
-
-        def execute(self, sql, parameters=()):
-            return failing(sql, parameters) if sql == "COMMIT" else execute(sql, parameters)
-
-    monkeypatch.setattr(workspace.database, "_writer", Failing())
-    engineer = daemon(workspace, idle_seconds=30)
-    work = asyncio.create_task(engineer.run())
-    try:
-        async with asyncio.timeout(10):
-            while (found := await experiments.get(workspace.read, number)).status is not ExperimentStatus.FINISHED:
-                await asyncio.sleep(0.05)
-    finally:
-        work.cancel()
-    assert failures
+async def test_a_job_survives_a_transaction_that_fails_while_it_is_settled(workspace, caplog):
+    number = await order(workspace, seconds=0.7)
+    async with at_work(daemon(workspace)):
+        await until_async(lambda: running(workspace))
+        change(workspace, FINISHING_FAILS)
+        await until_async(lambda: STORAGE_TROUBLE in caplog.text)
+        change(workspace, "DROP TRIGGER trouble")
+        found = await finished(workspace, number)
     assert (found.outcome, found.score) == (Outcome.SCORED, 7.0)
+    assert len(await experiments.evaluations(workspace.read, [number])) == 1
+
+
+async def test_a_database_that_fails_while_a_job_is_launched_is_not_the_end_of_it(workspace, caplog):
+    number = await order(workspace)
+    change(workspace, "ALTER TABLE node_files RENAME TO elsewhere")
+    async with at_work(daemon(workspace)):
+        await until_async(lambda: STORAGE_TROUBLE in caplog.text)
+        change(workspace, "ALTER TABLE elsewhere RENAME TO node_files")
+        found = await finished(workspace, number)
+    assert found.outcome is Outcome.SCORED, found.reason
+
+
+@pytest.fixture
+def own_domain(tmp_path):
+    return Path(shutil.copytree(NUMBER_DOMAIN, tmp_path / "number"))
+
+
+def raise_version(domain):
+    spec = domain / "domain.toml"
+    spec.write_text(spec.read_text().replace('version = "1"', 'version = "2"'))
+
+
+async def test_an_experiment_that_is_given_up_leaves_no_folder(workspace, own_domain):
+    number = await order(workspace, seconds=0.7, domain=own_domain)
+    async with at_work(daemon(workspace)):
+        await until_async(lambda: running(workspace))
+        raise_version(own_domain)
+        found = await finished(workspace, number)
+    assert found.outcome is Outcome.INFRASTRUCTURE_ERROR
+    assert "which is now version 2" in found.reason
+
+
+async def test_a_database_that_fails_while_an_experiment_is_given_up_is_tried_again(workspace, own_domain, caplog):
+    number = await order(workspace, seconds=0.7, domain=own_domain)
+    async with at_work(daemon(workspace)):
+        await until_async(lambda: running(workspace))
+        raise_version(own_domain)
+        change(workspace, FINISHING_FAILS)
+        await until_async(lambda: STORAGE_TROUBLE in caplog.text)
+        change(workspace, "DROP TRIGGER trouble")
+        found = await finished(workspace, number)
+    assert found.outcome is Outcome.INFRASTRUCTURE_ERROR
+    assert "which is now version 2" in found.reason
 
 
 async def test_a_daemon_killed_before_its_supervisor_existed_loses_nothing(workspace):
     number = await order(workspace)
     job = await ordered_job(workspace, number)
-    engineer = daemon(workspace)
-    folder = engineer._folder(job)
+    folder = JobFolder(workspace.paths.jobs / job.folder)
     folder.path.mkdir(parents=True)
     folder.lock.touch()  # it had taken the lock, which came free with its death
-    found = await result(workspace, number, engineer)
+    async with at_work(daemon(workspace)):
+        found = await finished(workspace, number)
     assert (found.outcome, found.score) == (Outcome.SCORED, 7.0), found.reason
+
+
+async def test_a_job_whose_supervisor_always_dies_at_once_is_not_started_for_ever(workspace, monkeypatch):
+    number = await order(workspace, python=sys.executable)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    async with at_work(daemon(workspace)):
+        assert (await finished(workspace, number)).outcome is Outcome.LOST
+
+
+async def test_what_a_killed_daemon_left_of_settled_jobs_is_removed(workspace):
+    left = workspace.paths.jobs / "e1-explore-0-99"
+    (left / "out").mkdir(parents=True)
+    async with at_work(daemon(workspace)):
+        await until_async(lambda: not left.exists())
+
+
+async def test_a_daemon_whose_workspace_was_removed_ends_and_makes_no_new_one(workspace, caplog):
+    caplog.set_level(logging.WARNING)
+    shutil.rmtree(workspace.paths.root)
+    workspace.paths.jobs.mkdir(parents=True)
+    async with asyncio.timeout(10):
+        await daemon(workspace).run()
+    assert "was removed" in caplog.text
+    assert not workspace.paths.database.exists()
 
 
 async def test_a_user_without_a_home_has_an_interpreter_all_the_same(monkeypatch):
@@ -141,91 +197,16 @@ async def test_a_user_without_a_home_has_an_interpreter_all_the_same(monkeypatch
     assert describe_interpreter(sys.executable, ()).roots
 
 
-async def test_a_job_whose_supervisor_always_dies_at_once_is_not_started_for_ever(workspace, monkeypatch):
-    number = await order(workspace)
-    interpreter_of_tests = describe_interpreter(sys.executable, ())
-    monkeypatch.setattr(Engineer, "_interpreter", lambda self, *_: interpreter_of_tests)
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    assert (await result(workspace, number, daemon(workspace))).outcome is Outcome.LOST
-
-
-async def test_what_a_killed_daemon_left_of_settled_jobs_is_removed(workspace):
-    number = await order(workspace)
-    left = workspace.paths.jobs / "e1-explore-0-99"
-    (left / "out").mkdir(parents=True)
-    await result(workspace, number, daemon(workspace))
-    assert not list(workspace.paths.jobs.iterdir())
-
-
-async def test_a_failure_of_the_storage_is_not_the_end_of_an_experiment(workspace, monkeypatch):
-    number = await order(workspace)
-    engineer, failures = daemon(workspace), []
-    files = nodes.files
-
-    async def failing(reader, node):
-        if not failures:
-            failures.append(node)
-            raise StorageError("Expected to use the database, but: disk I/O error.")
-        return await files(reader, node)
-
-    monkeypatch.setattr(nodes, "files", failing)
-    found = await result(workspace, number, engineer)
-    assert failures
-    assert found.outcome is Outcome.SCORED, found.reason
-
-
-async def test_a_failure_of_the_storage_while_an_experiment_is_given_up_leaves_it_to_the_next_try(
-    workspace, monkeypatch
-):
-    number = await order(workspace)
-    engineer, failures = daemon(workspace, idle_seconds=30), []
-    finish = experiments.finish
-
-    def broken(*_):
-        raise ValueError("a bug")
-
-    async def failing(*arguments):
-        if not failures:
-            failures.append(arguments)
-            raise StorageError("Expected to use the database, but: disk I/O error.")
-        await finish(*arguments)
-
-    monkeypatch.setattr(engineer, "_keep", broken)
-    monkeypatch.setattr(experiments, "finish", failing)
-    work = asyncio.create_task(engineer.run())
-    try:
-        async with asyncio.timeout(10):
-            while (found := await experiments.get(workspace.read, number)).status is not ExperimentStatus.FINISHED:
-                await asyncio.sleep(0.05)
-    finally:
-        work.cancel()
-    assert failures
-    assert found.outcome is Outcome.INFRASTRUCTURE_ERROR
-
-
-async def test_an_experiment_that_met_a_bug_leaves_no_folder(workspace, monkeypatch):
-    number = await order(workspace)
-    engineer = daemon(workspace)
-
-    def broken(*_):
-        raise ValueError("a bug")
-
-    monkeypatch.setattr(engineer, "_keep", broken)
-    assert (await result(workspace, number, engineer)).outcome is Outcome.INFRASTRUCTURE_ERROR
-    assert not list(workspace.paths.jobs.iterdir())
-
-
-def test_the_end_of_a_job_waits_for_room_on_the_disk(tmp_path, monkeypatch):
-    folder, left = JobFolder(tmp_path), [OSError(errno.ENOSPC, "No space left on device")] * 2
+def test_the_end_of_a_job_waits_for_room_on_the_disk(small_disk, monkeypatch, capfd):
+    monkeypatch.setattr(supervisor, "ROOM_POLL_S", 0.05)
+    place, _ = small_disk
+    folder, filler = JobFolder(place), place / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
+        while stream.write(b"x" * 4096):
+            pass
     ended = JobExit("t", Outcome.SCORED, "", {"value": 1.0}, None, ResourceUsage(), {}, (), 1.0, 2.0)
-    write = JobFolder.write_exit
-
-    def full(self, job_exit):
-        if left:
-            raise left.pop()
-        write(self, job_exit)
-
-    monkeypatch.setattr(JobFolder, "write_exit", full)
-    monkeypatch.setattr(supervisor, "ROOM_POLL_S", 0.01)
+    with pytest.raises(OSError, match="No space left"):
+        folder.write_exit(ended)
+    threading.Timer(0.5, filler.unlink).start()
     supervisor.publish(folder, ended)
     assert folder.read_exit() == ended

@@ -6,10 +6,11 @@ import time
 
 import pytest
 from asi_evolve.evolution.outcomes import Outcome
-from asi_evolve.sandbox.engineer import start_supervisor
 from asi_evolve.sandbox.jobs import ArtifactRule, OutputRule
+from asi_evolve.sandbox.processes import start_supervisor
 
-from .conftest import EVALUATOR, SUBMIT, until
+from ..waiting import until
+from .conftest import EVALUATOR, SUBMIT
 
 
 def test_an_honest_run_is_scored_and_says_where_it_ran(lab):

@@ -2,9 +2,11 @@
 
 import shutil
 
+import anyio
 import pytest
 from asi_evolve.database.workspace import open_workspace
 
+from ..waiting import until_async
 from .conftest import open_bench
 
 pytestmark = pytest.mark.anyio
@@ -23,21 +25,23 @@ async def test_a_workspace_that_was_removed_is_made_again_and_nothing_is_written
             assert await beside.read.value("SELECT count(*) FROM campaigns") == 1
 
 
-async def test_asking_for_the_status_starts_a_daemon_where_something_waits(tmp_path):
-    async with open_bench(tmp_path) as bench:
+async def test_asking_for_the_status_starts_a_daemon_where_something_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr("asi_evolve.tools.laboratory.START_AGAIN_S", 0.0)
+    started = tmp_path / "started"
+    started.touch()
+    dies_at_once = ["sh", "-c", f"echo started >> '{started}'"]
+    async with open_bench(tmp_path / "workspace", engineer_command=dies_at_once) as bench:
+
+        async def daemons_started_by_asking():
+            before = started.read_text()
+            await bench.call("campaign_status", campaign="c1")
+            with anyio.move_on_after(2):
+                await until_async(lambda: started.read_text() != before)
+            return started.read_text().count("started") - before.count("started")
+
         campaign = await bench.campaign()
-        woken = []
-        bench.laboratory.wake_engineer = lambda: woken.append(campaign)
-        await bench.call("campaign_status", campaign=campaign)
-        assert not woken, "nothing waits"
-        await bench.call(
-            "run_experiment",
-            campaign=campaign,
-            name="n",
-            motivation="m",
-            code="def number(seed):\n    return 2\n",
-            wait_s=0,
-        )
-        woken.clear()
-        await bench.call("campaign_status", campaign=campaign)
-        assert woken
+        await until_async(lambda: started.read_text() == "started\n")
+        assert await daemons_started_by_asking() == 0, "nothing waits"
+        await bench.queue(campaign, 2.0)
+        await anyio.sleep(0.5)  # the daemon of that call has come and gone
+        assert await daemons_started_by_asking() == 1

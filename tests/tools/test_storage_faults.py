@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import subprocess
 
 import pytest
 from asi_evolve.database.connection import find_driver
@@ -29,18 +28,15 @@ async def test_a_file_where_the_folder_should_be_is_named_and_can_be_mended(tmp_
 
 
 @pytest.fixture
-def read_only(tmp_path):
+def read_only(tmp_path, request):
     """A folder that cannot be written, by root neither."""
+    if os.geteuid() == 0:
+        place, remount = request.getfixturevalue("small_disk")
+        remount("ro")
+        return place
     place = tmp_path / "workspace"
     place.mkdir(mode=0o500)
-    if os.geteuid() != 0:
-        yield place
-        return
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", place], capture_output=True, text=True)
-    if mount.returncode:
-        pytest.skip(f"needs the right to mount a file system: {mount.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    return place
 
 
 async def test_a_read_only_folder_is_named(read_only):
