@@ -174,7 +174,8 @@ def _read_spec(path: Path) -> DomainSpec:
 
 def _explain(path: Path, error: ValidationError) -> str:
     lines = [
-        f"{path}: {'.'.join(str(part) for part in problem['loc']) or 'the file'}: {problem['msg']}"
+        f"{path}: {'.'.join(str(part) for part in problem['loc']) or 'the file'}: "
+        + problem["msg"].removeprefix("Value error, ")
         for problem in error.errors()
     ]
     return "\n".join(lines)

@@ -100,7 +100,8 @@ def _settings(options: argparse.Namespace) -> Any:
         return Settings(**given)
     except ValidationError as error:
         problems = [
-            f"{'ASI_EVOLVE_' + str(problem['loc'][0]).upper() if problem['loc'] else 'settings'}: {problem['msg']}"
+            f"{'ASI_EVOLVE_' + str(problem['loc'][0]).upper() if problem['loc'] else 'settings'}: "
+            + problem["msg"].removeprefix("Value error, ")
             for problem in error.errors(include_input=False, include_url=False)
         ]
         raise EvolveError("\n".join(problems)) from error
