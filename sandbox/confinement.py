@@ -1,4 +1,4 @@
-"""Runs one program in a sandbox from start to the last breath of its process tree, within its bounds."""
+"""Runs programs in sandboxes from start to the last breath of their process trees, within their bounds."""
 
 from __future__ import annotations
 
@@ -8,34 +8,50 @@ import os
 import resource
 import selectors
 import signal
-import subprocess
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..evolution.errors import SandboxUnavailable
 from ..evolution.outcomes import LimitHit, ResourceUsage
 from ..evolution.text import inert
-from .isolation import Isolation, Request
+from .isolation import Isolation, Request, Streams, marks
 from .jobs import Limits
 from .watcher import MB, TICK_S, Watcher
 
 START_PATIENCE_S = 30.0
 DEATH_PATIENCE_S = 30.0
+OBSERVE_S = 0.2
 CHUNK = 1 << 16
 HEAD_BYTES = 64_000
 TAIL_BYTES = 16_000
 
 
 @dataclass(frozen=True)
+class Program:
+    """A program to shut in, and where what it says and writes goes."""
+
+    request: Request
+    limits: Limits
+    stdout: Path
+    """Where the log of its standard output goes; with `stderr` `None` both streams go there."""
+    stderr: Path | None
+    writes_to: Path
+    """The folder that it can write to, bounded by `limits.disk_mb`."""
+
+
+@dataclass(frozen=True)
 class Ended:
-    """How a confined program ended. `status` is its exit status, 128 + n after signal n, `None` when it was stopped."""
+    """How a confined program ended."""
 
     status: int | None
+    """Its exit status, 128 + n after signal n; `None` where it was stopped."""
     limit: LimitHit | None
     usage: ResourceUsage
+    stopped: bool = False
+    """Whether an observer asked for its end."""
 
 
 class Cancelled(Exception):
@@ -73,87 +89,128 @@ def _decoded(data: bytes) -> str:
 
 def run_confined(
     isolation: Isolation,
-    request: Request,
-    limits: Limits,
-    stdout: Path,
-    stderr: Path | None,
-    writes_to: Path,
+    program: Program,
     cancelled: Callable[[], bool],
+    observe: Callable[[], bool] = lambda: False,
 ) -> Ended:
-    """Run a request and return when nothing of it is alive.
+    """Run a program and return when nothing of it is alive; the arguments and errors are those of `run_together`."""
+    return run_together(isolation, [program], cancelled, observe)[0]
+
+
+def run_together(
+    isolation: Isolation,
+    programs: Sequence[Program],
+    cancelled: Callable[[], bool],
+    observe: Callable[[], bool] = lambda: False,
+) -> list[Ended]:
+    """Run programs side by side until the first of them has ended; the others are ended with it.
+
+    One of the others may end earlier, by itself or at a bound; the first goes on.
 
     Args:
-        stdout: where the log of its standard output goes; with `stderr` `None` both streams go there.
-        writes_to: the folder that it can write to, bounded by `limits.disk_mb`.
         cancelled: asked all the time; once it says so, everything is ended.
+        observe: asked a few times a second; once it says so, the first program is stopped.
 
     Raises:
         Cancelled: it was cancelled.
-        SandboxUnavailable: the sandbox could not be set up.
+        SandboxUnavailable: a sandbox could not be set up.
     """
-    logs = {"stdout": Log(), "stderr": Log()}
-    confined = _Confined(isolation, request, limits, writes_to)
+    running: list[_Confined] = []
     try:
-        limit = confined.watch(logs, cancelled)
+        for program in programs:
+            running.append(_Confined(isolation, program))
+        _watch(running, cancelled, observe)
     finally:
-        confined.end(logs)
-        if stderr is None:
-            stdout.write_text(logs["stdout"].text() + logs["stderr"].text(), encoding="utf-8")
-        else:
-            stdout.write_text(logs["stdout"].text(), encoding="utf-8")
-            stderr.write_text(logs["stderr"].text(), encoding="utf-8")
-    return confined.ended(limit, logs)
+        with contextlib.ExitStack() as ending:
+            for confined in running:
+                ending.callback(confined.write_logs)
+                ending.callback(confined.end)
+    return [confined.ended() for confined in running]
+
+
+def _watch(running: Sequence[_Confined], cancelled: Callable[[], bool], observe: Callable[[], bool]) -> None:
+    """Until the first has ended.
+
+    Raises:
+        Cancelled: somebody asked for an end.
+    """
+    with selectors.DefaultSelector() as selector:
+        for confined in running:
+            confined.register(selector)
+        next_look = next_observation = 0.0
+        while running[0].is_alive:
+            for key, _ in selector.select(TICK_S):
+                take_in: Callable[[], bool] = key.data
+                if not take_in():
+                    selector.unregister(key.fd)
+            if cancelled():
+                raise Cancelled
+            if (now := time.monotonic()) >= next_look:
+                next_look = now + TICK_S
+                for confined in running:
+                    confined.look()
+            if now >= next_observation:
+                next_observation = now + OBSERVE_S
+                if observe():
+                    running[0].stop()
 
 
 class _Confined:
     """A running sandbox."""
 
-    def __init__(self, isolation: Isolation, request: Request, limits: Limits, writes_to: Path) -> None:
-        self._limits = limits
-        self._cpu_before = _children_cpu()
+    def __init__(self, isolation: Isolation, program: Program) -> None:
+        self._program = program
+        self._limits = program.limits
+        self._isolation = isolation
+        self._logs = {"stdout": Log(), "stderr": Log()}
         self._reports = b""
-        read, write = os.pipe()
-        os.set_blocking(read, False)
-        self._report_fd = read
+        self._limit: LimitHit | None = None
+        self._stopped = False
+        self._killed = False
+        self._cpu = 0.0
+        self._pipes, theirs = _pipes("stdout", "stderr", "report")
         try:
-            self._outer = subprocess.Popen(
-                isolation.command(request, write),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=(write,),
-                preexec_fn=lambda: _set_limits(limits),
-                env={},  # --clearenv does not clear what /proc/1/environ shows inside: that is the environment of bwrap
-            )
+            streams = Streams(theirs["stdout"], theirs["stderr"], theirs["report"])
+            self._outer = isolation.start(replace(program.request, bounds=_bounds(program.limits)), streams)
         except OSError as error:
-            os.close(read)
+            for descriptor in self._pipes.values():
+                os.close(descriptor)
             raise SandboxUnavailable(f"Expected the sandbox to start, but: {error}.") from error
         finally:
-            os.close(write)
+            for descriptor in theirs.values():
+                os.close(descriptor)
+        self._outer_gone = False
         self._init = self._wait_for_init()
-        self._watcher = Watcher(self._init, limits, writes_to) if self._init is not None else None
-        self._selector = selectors.DefaultSelector()
-        for name in ("stdout", "stderr"):
-            stream = getattr(self._outer, name)
-            os.set_blocking(stream.fileno(), False)
-            self._selector.register(stream, selectors.EVENT_READ, name)
+        self._death: int | None = None
+        self._watcher: Watcher | None = None
+        if self._init is not None:
+            self._watcher = Watcher(self._init, self._limits, self._folders(), has_own_tmp=isolation.has_namespaces)
+            with contextlib.suppress(ProcessLookupError):
+                self._death = os.pidfd_open(self._init) if hasattr(os, "pidfd_open") else None
+        self.is_alive = self._death is not None or (self._init is not None and not self._reap_outer())
+
+    def _folders(self) -> tuple[Path, ...]:
+        own = () if self._isolation.has_namespaces else (Path(self._program.request.workplace),)
+        return (self._program.writes_to, *own)
 
     def _wait_for_init(self) -> int | None:
         """Process id of the sandbox's first process; `None` where it ended before it told."""
         give_up = time.monotonic() + START_PATIENCE_S
-        while time.monotonic() < give_up:
-            report = self._report("child-pid")
-            if report is not None:
-                return report
-            if self._outer.poll() is not None:
-                return self._report("child-pid")
-            time.sleep(0.0005)
-        self._outer.kill()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._pipes["report"], selectors.EVENT_READ)
+            while time.monotonic() < give_up:
+                selector.select(TICK_S)
+                report = self._report("child-pid")
+                if report is not None:
+                    return report
+                if self._reap_outer():
+                    return self._report("child-pid")
+        os.kill(self._outer, signal.SIGKILL)
         return None
 
     def _report(self, name: str) -> int | None:
         with contextlib.suppress(BlockingIOError):
-            while chunk := os.read(self._report_fd, CHUNK):
+            while chunk := os.read(self._pipes["report"], CHUNK):
                 self._reports += chunk
         for line in self._reports.splitlines():
             with contextlib.suppress(ValueError):
@@ -162,133 +219,184 @@ class _Confined:
                     return int(fields[name])
         return None
 
-    def watch(self, logs: dict[str, Log], cancelled: Callable[[], bool]) -> LimitHit | None:
-        """Until the program ends by itself (`None`) or passes a bound.
+    def register(self, selector: selectors.BaseSelector) -> None:
+        """Have the selector call us when there is something to take in."""
+        for name in self._logs:
+            selector.register(self._pipes[name], selectors.EVENT_READ, lambda name=name: self._read(name))
+        if self._death is not None:
+            selector.register(self._death, selectors.EVENT_READ, self._died)
 
-        Raises:
-            Cancelled: somebody asked for an end.
-        """
-        if self._watcher is None:
-            return None
-        next_look = 0.0
-        while self._outer.poll() is None:
-            if cancelled():
-                raise Cancelled
-            self._read_output(logs, TICK_S)
-            written = sum(log.size for log in logs.values())
-            if written > self._limits.output_mb * MB:
-                return LimitHit("output", written / MB, self._limits.output_mb, "MB")
-            if time.monotonic() >= next_look:
-                next_look = time.monotonic() + TICK_S
-                limit = self._watcher.look()
-                if limit is not None:
-                    return limit
-        return None
-
-    def _read_output(self, logs: dict[str, Log], patience: float) -> bool:
+    def _read(self, name: str) -> bool:
         """Take in what has been printed; false once nobody can print any more."""
-        if not self._selector.get_map():
-            time.sleep(patience)
-            return False
-        for key, _ in self._selector.select(patience):
-            try:
-                data = os.read(key.fd, CHUNK)
-            except BlockingIOError:
-                continue
-            if data:
-                logs[key.data].add(data)
-            else:
-                self._selector.unregister(key.fileobj)
-        return bool(self._selector.get_map())
-
-    def end(self, logs: dict[str, Log]) -> None:
-        """Kill what is left and wait until nothing is. The outer process is gone long before the sandbox is."""
         try:
+            data = os.read(self._pipes[name], CHUNK)
+        except BlockingIOError:
+            return True
+        self._logs[name].add(data)
+        written = sum(log.size for log in self._logs.values())
+        if written > self._limits.output_mb * MB:
+            self._reach(LimitHit("output", written / MB, self._limits.output_mb, "MB"))
+        return bool(data)
+
+    def _died(self) -> bool:
+        self.is_alive = False
+        return False
+
+    def look(self) -> None:
+        """See whether it keeps its bounds, and whether it is alive where nobody tells."""
+        if not self.is_alive or self._watcher is None:
+            return
+        if self._death is None and self._reap_outer():
+            self.is_alive = False
+        elif (limit := self._watcher.look()) is not None:
+            self._reach(limit)
+
+    def _reach(self, limit: LimitHit) -> None:
+        if self.is_alive and self._limit is None:
+            self._limit = limit
+            self._kill()
+
+    def stop(self) -> None:
+        """End it because an observer says so."""
+        if self.is_alive and self._limit is None:
+            self._stopped = True
+            self._kill()
+
+    def _kill(self) -> None:
+        self._killed |= self.is_alive
+        if self._isolation.has_namespaces:
             if self._init is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self._init, signal.SIGKILL)
+        else:
+            self._end_without_namespace()
+        self.is_alive = False
+
+    def _end_without_namespace(self) -> None:
+        """The monitor last: what it has adopted would come to us, who watch other sandboxes as well."""
+        marks.end_marked(self._program.request.mark, 1, spare=self._outer)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._outer, signal.SIGKILL)
+
+    def end(self) -> None:
+        """Kill what is left and wait until nothing is. The outer process is gone long before the sandbox is."""
+        try:
+            self._kill()
             self._wait_for_outer()
             self._wait_for_death()
             give_up = time.monotonic() + 1.0
-            while self._read_output(logs, 0.01) and time.monotonic() < give_up:
-                pass
+            while any(list(map(self._read_rest, self._logs))) and time.monotonic() < give_up:
+                time.sleep(0.001)
         finally:
             if self._watcher is not None:
                 self._watcher.close()
-            self._selector.close()
-            for stream in (self._outer.stdout, self._outer.stderr):
-                if stream is not None:
-                    stream.close()
+
+    def _read_rest(self, name: str) -> bool:
+        """False once there is nothing more, and nobody who could print more."""
+        try:
+            while data := os.read(self._pipes[name], CHUNK):
+                self._logs[name].add(data)
+        except BlockingIOError:
+            return True
+        return False
 
     def _wait_for_outer(self) -> None:
-        try:
-            self._outer.wait(1.0)
-        except subprocess.TimeoutExpired:
-            self._outer.kill()
-            self._outer.wait()
+        give_up = time.monotonic() + 1.0
+        while not self._reap_outer():
+            if time.monotonic() > give_up:
+                os.kill(self._outer, signal.SIGKILL)
+            time.sleep(0.0005)
+
+    def _reap_outer(self) -> bool:
+        if not self._outer_gone and self._reap(self._outer):
+            self._outer_gone = True
+        return self._outer_gone
+
+    def _reap(self, pid: int) -> bool:
+        """Whether a child of ours has ended; its CPU time, and that of all that it waited for, is counted."""
+        found, _, used = os.wait4(pid, os.WNOHANG)
+        if found == pid:
+            self._cpu += used.ru_utime + used.ru_stime
+        return found == pid
 
     def _wait_for_death(self) -> None:
         """We are the subreaper: the sandbox's first process becomes our child, and dies last of all in there."""
+        if self._init is None or self._init == self._outer:
+            return
         give_up = time.monotonic() + DEATH_PATIENCE_S
-        while self._init is not None and time.monotonic() < give_up:
+        while time.monotonic() < give_up:
             try:
-                if os.waitpid(self._init, os.WNOHANG)[0] == self._init:
+                if self._reap(self._init):
                     return
             except ChildProcessError:  # not handed to us yet, or reaped by its parent
                 if not Path(f"/proc/{self._init}").exists():
                     return
             time.sleep(0.0005)
-        if self._init is not None:
-            # Its files must not be read while something in there can still change them.
-            raise SandboxUnavailable(
-                f"Expected the sandbox to be dead {DEATH_PATIENCE_S:.0f} s after it was killed, but process "
-                f"{self._init} of it is not. A file system that does not answer is the usual cause."
-            )
+        # Its files must not be read while something in there can still change them.
+        raise SandboxUnavailable(
+            f"Expected the sandbox to be dead {DEATH_PATIENCE_S:.0f} s after it was killed, but process "
+            f"{self._init} of it is not. A file system that does not answer is the usual cause."
+        )
 
-    def ended(self, limit: LimitHit | None, logs: dict[str, Log]) -> Ended:
-        """The end in numbers."""
-        status = self._report("exit-code")
-        os.close(self._report_fd)
-        watcher = self._watcher
-        if watcher is None or (status is None and limit is None):
-            words = logs["stderr"].text().strip()[-500:]
+    def write_logs(self) -> None:
+        """Leave what it printed."""
+        texts = {name: log.text() for name, log in self._logs.items()}
+        if self._program.stderr is None:
+            self._program.stdout.write_text(texts["stdout"] + texts["stderr"], encoding="utf-8")
+        else:
+            self._program.stdout.write_text(texts["stdout"], encoding="utf-8")
+            self._program.stderr.write_text(texts["stderr"], encoding="utf-8")
+
+    def ended(self) -> Ended:
+        """The end in numbers. Lets go of all that is ours."""
+        status, limit, watcher = self._report("exit-code"), self._limit, self._watcher
+        for descriptor in (*self._pipes.values(), *([self._death] if self._death is not None else [])):
+            os.close(descriptor)
+        if watcher is None or (status is None and not self._killed):
+            words = self._logs["stderr"].text().strip()[-500:]
             raise SandboxUnavailable(
                 f"Expected the sandbox to be set up, but it was not: {words or 'no reason given'}."
             )
-        cpu = max(_children_cpu() - self._cpu_before, watcher.cpu_seconds)
-        if limit is None and (cpu > self._limits.cpu_seconds or status == 128 + signal.SIGXCPU):
-            limit = LimitHit("cpu", cpu, self._limits.cpu_seconds, "s")
-        elif limit is None and status and watcher.largest_file() >= self._limits.disk_mb * MB:
-            # Python ignores SIGXFSZ and raises OSError, so the file tells it and not the status.
-            limit = LimitHit("file_size", watcher.largest_file() / MB, self._limits.disk_mb, "MB")
-        elif limit is None and status and watcher.tmp_was_full():
-            limit = LimitHit("disk", self._limits.disk_mb, self._limits.disk_mb, "MB")
+        cpu = max(self._cpu, watcher.cpu_seconds)
+        if limit is None:
+            limit = self._limit_in_hindsight(status, cpu, watcher)
         usage = ResourceUsage(
             cpu_seconds=cpu,
             wall_seconds=watcher.wall_seconds(),
             peak_memory_mb=watcher.peak_memory / MB,
             peak_pids=watcher.peak_pids,
         )
-        return Ended(None if limit is not None else status, limit, usage)
+        return Ended(None if limit is not None or self._stopped else status, limit, usage, self._stopped)
+
+    def _limit_in_hindsight(self, status: int | None, cpu: float, watcher: Watcher) -> LimitHit | None:
+        """A bound that the kernel held, or that was passed between two looks."""
+        if cpu > self._limits.cpu_seconds or status == 128 + signal.SIGXCPU:
+            return LimitHit("cpu", cpu, self._limits.cpu_seconds, "s")
+        if status and watcher.largest_file() >= self._limits.disk_mb * MB:
+            # Python ignores SIGXFSZ and raises OSError, so the file tells it and not the status.
+            return LimitHit("file_size", watcher.largest_file() / MB, self._limits.disk_mb, "MB")
+        if status and watcher.tmp_was_full():
+            return LimitHit("disk", self._limits.disk_mb, self._limits.disk_mb, "MB")
+        return None
 
 
-def _children_cpu() -> float:
-    """CPU seconds of every child that we have waited for, and of theirs."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+def _pipes(*names: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Our ends, from which nothing is waited for, and theirs."""
+    ours: dict[str, int] = {}
+    theirs: dict[str, int] = {}
+    for name in names:
+        ours[name], theirs[name] = os.pipe()
+        os.set_blocking(ours[name], False)
+    return ours, theirs
 
 
-def _set_limits(limits: Limits) -> None:
+def _bounds(limits: Limits) -> tuple[tuple[int, int, int], ...]:
     """What the kernel holds by itself, per process; the watcher holds the bounds of the whole tree."""
     file_size = int(limits.disk_mb * MB)
     seconds = int(limits.cpu_seconds) + 2
-    for which, soft, hard in (
+    return (
         (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_FSIZE, file_size, file_size),
         (resource.RLIMIT_CPU, seconds, seconds + 2),
         (resource.RLIMIT_NOFILE, 4096, 4096),
-    ):
-        hard_now = resource.getrlimit(which)[1]
-        if hard_now != resource.RLIM_INFINITY:
-            soft, hard = min(soft, hard_now), min(hard, hard_now)
-        resource.setrlimit(which, (soft, hard))
+    )

@@ -28,7 +28,8 @@ from ..evolution.outcomes import Outcome, ResourceUsage
 from ..evolution.statistics import mean
 from .cascade import End, Step, next_step
 from .interpreter import Interpreter, describe_interpreter
-from .isolation import Isolation, find_isolation
+from .isolation import Isolation, Tier
+from .isolation.choice import find_isolation
 from .jobs import JobExit, JobFolder
 from .preparation import Grant, lay_down_job, requirement_names
 from .processes import end_orphans, remove, send, start_supervisor
@@ -71,6 +72,8 @@ class Engineer:
     workspace: Workspace
     slots: Slots
     idle_seconds: float
+    minimum_tier: Tier = "landlock"
+    """The weakest sandbox that experiments may run in."""
     _flights: dict[int, _Flight] = field(default_factory=dict[int, _Flight])
     _seen_version: int = -1
     _interpreters: dict[tuple[object, ...], Interpreter] = field(default_factory=dict[tuple[object, ...], Interpreter])
@@ -339,7 +342,7 @@ class Engineer:
     def _isolation(self, interpreter: Interpreter) -> Isolation:
         """Tried once for each interpreter; a failure is tried again, since somebody may have mended it."""
         if interpreter.roots not in self._isolations:
-            self._isolations[interpreter.roots] = find_isolation(interpreter)
+            self._isolations[interpreter.roots] = find_isolation(interpreter, self.minimum_tier)
         return self._isolations[interpreter.roots]
 
     def _folder(self, job: Job) -> JobFolder:

@@ -47,8 +47,8 @@ def lay_down_job(
     """
     shutil.rmtree(folder.path, ignore_errors=True)
     for part in (folder.path, folder.candidate, folder.harness, folder.evaluator, folder.out, folder.outputs):
-        part.mkdir(mode=0o700, parents=True)
-    folder.result.mkdir(mode=0o700)
+        part.mkdir(parents=True)
+    folder.result.mkdir()
     for path, text in files.items():
         target = folder.candidate / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +66,8 @@ def lay_down_job(
         "entry": domain.spec.candidate.entry,
     }
     folder.params.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    for path in folder.path.rglob("*"):  # whoever runs it is not root, and may not be the owner; who owns the workspace
+        path.chmod(0o755 if path.is_dir() else 0o644)  # keeps others out of it
     write_atomically(folder.spec, _job_spec(domain, stage, parameters, token, grant).to_json().encode())
 
 

@@ -9,7 +9,6 @@ its sandboxes die with it, and the lock that comes free tells the daemon.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import errno
 import os
 import platform
@@ -24,15 +23,15 @@ from typing import Any
 from ..evolution.errors import SandboxUnavailable
 from ..evolution.outcomes import LimitHit, Outcome, ResourceUsage
 from ..evolution.text import excerpt, inert
-from .confinement import Cancelled, Ended, run_confined
-from .isolation import Isolation, Mount, Request, from_fields
+from .confinement import Cancelled, Ended, Program, run_confined
+from .isolation import Isolation, Mount, Request, from_fields, marks
+from .isolation.kernel import PR_SET_CHILD_SUBREAPER, prctl
 from .jobs import JobExit, JobFolder, JobSpec, Limits
 from .outputs import Refused, keep_artifact, read_metrics, take_over
 
 LAST_LINE = 500
 MAX_REFUSAL = 1200
 ROOM_POLL_S = 1.0
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> int:
@@ -85,7 +84,7 @@ def _adopt_orphans() -> None:
     """Become the parent of whatever a dead bwrap leaves: then waiting for a sandbox's first process means waiting for
     all of it, and its CPU time is counted to the last tick."""
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 class Supervision:
@@ -97,6 +96,7 @@ class Supervision:
         self._cancel = cancel
         self._began = time.time()
         self._usage = ResourceUsage()
+        self._sandboxes = 0
         self._tier = spec.isolation.get("tier", "none")
 
     def run(self) -> JobExit:
@@ -117,30 +117,24 @@ class Supervision:
             return self._end(Outcome.INFRASTRUCTURE_ERROR, f"The supervisor failed: {error!r}.")
 
     def _steps(self, isolation: Isolation) -> JobExit:
-        ended = run_confined(
-            isolation,
-            self._harness_request(),
-            self._spec.limits,
-            self._folder.stdout,
-            self._folder.stderr,
-            self._folder.out,
-            self._cancel,
+        harness = Program(
+            self._harness_request(), self._spec.limits, self._folder.stdout, self._folder.stderr, self._folder.out
         )
+        ended = run_confined(isolation, harness, self._cancel)
         self._usage = replace(ended.usage, gpu_seconds=ended.usage.wall_seconds * len(self._spec.gpus))
         if ended.limit is not None:
             return self._end(Outcome.LIMIT, limit_sentence(ended.limit), limit=ended.limit)
         if ended.status != 0:
             return self._end(Outcome.CANDIDATE_ERROR, exit_sentence(ended, self._folder.stderr))
         outputs = take_over(self._folder.out, self._folder.outputs, self._spec.outputs)
-        judged = run_confined(
-            isolation,
+        evaluator = Program(
             self._evaluator_request(),
             self._spec.evaluator_limits,
             self._folder.evaluator_log,
             None,
             self._folder.result,
-            self._cancel,
         )
+        judged = run_confined(isolation, evaluator, self._cancel)
         artifacts = [f"outputs/{file}" for file in outputs] + [
             f"result/{rule.file}"
             for rule in self._spec.artifacts
@@ -195,6 +189,9 @@ class Supervision:
         common = [Mount(str(self._folder.params), "/job/params.json"), Mount(str(hosts), "/etc/hosts")]
         if self._spec.public_data is not None:
             common.append(Mount(self._spec.public_data, "/job/data"))
+        self._sandboxes += 1
+        workplace = self._folder.path / f"sandbox-{self._sandboxes}"
+        workplace.mkdir(mode=0o755)
         return Request(
             interpreter=self._spec.interpreter,
             script=script,
@@ -202,7 +199,10 @@ class Supervision:
             tmp_bytes=int(limits.disk_mb * 1e6),
             threads=self._spec.threads,
             gpus=gpus,
+            workplace=str(workplace),
             hidden=hidden,
+            mark=marks.first_mark(self._spec.token) + self._sandboxes,
+            pids=limits.pids,
         )
 
     def _end(

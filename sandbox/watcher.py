@@ -51,12 +51,14 @@ class Watcher:
     Args:
         init: the first process of the sandbox's process namespace, as the host numbers it. Every process of the
             sandbox descends from it; orphans are handed to it.
-        out: the folder that the sandbox writes to, if any.
+        folders: those of the host that the sandbox writes to.
+        has_own_tmp: whether it has a /tmp and a /dev/shm of its own.
     """
 
     init: int
     limits: Limits
-    out: Path | None
+    folders: tuple[Path, ...]
+    has_own_tmp: bool = True
     began: float = field(default_factory=time.monotonic)
     cpu_seconds: float = 0.0
     peak_memory: float = 0.0
@@ -70,6 +72,8 @@ class Watcher:
     _tmp: dict[str, int] = field(default_factory=dict[str, int])
     """Its /tmp and /dev/shm, open."""
     _tmp_full_at: float = -math.inf
+    _tmp_files: int = 0
+    """The most that one of them has held. Each takes about a kilobyte of memory that no process has mapped."""
     _held_bytes: float = 0.0
     _slow_at: float = 0.0
 
@@ -125,8 +129,8 @@ class Watcher:
         self.cpu_seconds = max(self.cpu_seconds, by_parents, sum(self._seen.values()) + self._brief_cpu)
 
     def largest_file(self) -> float:
-        """Bytes of the largest file in the folder that the sandbox writes to."""
-        return _folder_size(self.out).largest if self.out is not None else 0.0
+        """Bytes of the largest file in the folders that the sandbox writes to."""
+        return max((_folder_size(folder).largest for folder in self.folders), default=0.0)
 
     def tmp_was_full(self) -> bool:
         """Whether /tmp or /dev/shm has been full a moment ago."""
@@ -163,11 +167,12 @@ class Watcher:
 
     def _tmpfs(self) -> float:
         """Bytes in the sandbox's own /tmp and /dev/shm."""
-        for folder in TMP_FOLDERS - self._tmp.keys():
+        for folder in TMP_FOLDERS - self._tmp.keys() if self.has_own_tmp else ():
             self._find_tmp(folder)
         total = 0.0
         for descriptor in self._tmp.values():
             state = os.fstatvfs(descriptor)
+            self._tmp_files = max(self._tmp_files, state.f_files - state.f_ffree)
             used = (state.f_blocks - state.f_bfree) * state.f_frsize
             if used >= NEARLY_FULL * state.f_blocks * state.f_frsize:
                 self._tmp_full_at = time.monotonic()
@@ -193,15 +198,15 @@ class Watcher:
         self._tmp.clear()
 
     def _disk(self) -> LimitHit | None:
-        if self.out is None:
-            return None
-        size = _folder_size(self.out)
+        sizes = [_folder_size(folder) for folder in self.folders]
         allowed = self.limits.disk_mb
-        if size.too_deep:
+        files = max(self._tmp_files, sum(size.files for size in sizes))
+        used = sum(size.used for size in sizes) / MB
+        if any(size.too_deep for size in sizes):
             return LimitHit("disk", MAX_DEPTH + 1, MAX_DEPTH, "levels")
-        if size.files > MAX_FILES:
-            return LimitHit("disk", size.files, MAX_FILES, "files")
-        return LimitHit("disk", size.used / MB, allowed, "MB") if size.used > allowed * MB else None
+        if files > MAX_FILES:
+            return LimitHit("disk", files, MAX_FILES, "files")
+        return LimitHit("disk", used, allowed, "MB") if used > allowed else None
 
 
 def _is_on_host(descriptor: int, folder: str) -> bool:

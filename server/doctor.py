@@ -19,7 +19,7 @@ from ..domains.loader import domain_names, find_domain
 from ..evolution.errors import EvolveError
 from ..sandbox.daemon_lock import daemon_about
 from ..sandbox.interpreter import describe_interpreter
-from ..sandbox.isolation import find_isolation
+from ..sandbox.isolation.choice import find_isolation
 from ..sandbox.preparation import requirement_names
 from .settings import Settings
 

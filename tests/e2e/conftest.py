@@ -13,7 +13,7 @@ from asi_evolve.database.workspace import WorkspacePaths
 from asi_evolve.evolution.errors import SandboxUnavailable
 from asi_evolve.sandbox.daemon_lock import daemon_about
 from asi_evolve.sandbox.interpreter import describe_interpreter
-from asi_evolve.sandbox.isolation import find_isolation
+from asi_evolve.sandbox.isolation.choice import find_isolation
 from mcp import Client, StdioServerParameters
 
 from ..waiting import until

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from asi_evolve.evolution.errors import SandboxUnavailable
 from asi_evolve.sandbox.interpreter import describe_interpreter
-from asi_evolve.sandbox.isolation import find_isolation
+from asi_evolve.sandbox.isolation.choice import find_isolation
 from asi_evolve.sandbox.jobs import JobFolder, JobSpec, Limits, OutputRule, write_atomically
 from asi_evolve.sandbox.processes import start_supervisor
 
@@ -44,7 +44,7 @@ class SandboxLab:
         self.count += 1
         job = JobFolder(self.root / f"e{self.count}-check-0-1")
         for part in (job.candidate, job.harness, job.evaluator, job.out, job.outputs, job.result):
-            part.mkdir(mode=0o700, parents=True)
+            part.mkdir(parents=True)
         (job.candidate / "candidate.py").write_text(textwrap.dedent(candidate))
         (job.harness / "harness.py").write_text(harness)
         (job.evaluator / "evaluator.py").write_text(textwrap.dedent(evaluator))

@@ -161,7 +161,7 @@ def test_nothing_is_left_for_the_next_candidate(lab):
 
 
 def test_our_own_package_is_covered(lab, tmp_path, interpreter):
-    from asi_evolve.sandbox.isolation.bwrap import OWN_PACKAGE
+    from asi_evolve.sandbox.isolation.layout import OWN_PACKAGE
 
     shown = replace(interpreter, roots=(*interpreter.roots, str(OWN_PACKAGE.resolve().parent)))
     assert sees(lab, f"{{*os.listdir('{OWN_PACKAGE.resolve()}')}} - {{'.venv'}}", interpreter=shown) == "set()"
