@@ -30,6 +30,12 @@ from .jobs import JobExit, JobFolder, JobSpec, Limits
 from .outputs import Refused, keep_artifact, read_metrics, take_over
 
 LAST_LINE = 500
+REFUSALS = ("Permission denied", "Operation not permitted")
+WITHOUT_NAMESPACES = {
+    "landlock": "Perhaps it is this: tier landlock shares /dev/shm, the network and the process table with the host, so "
+    "a candidate may use no shared memory (multiprocessing locks and pools, DataLoader workers), no sockets (gloo), "
+    "and no chmod. With bubblewrap or user namespaces it has its own: asi-evolve doctor tells what is in their way.",
+}
 MAX_REFUSAL = 1200
 ROOM_POLL_S = 1.0
 
@@ -125,7 +131,7 @@ class Supervision:
         if ended.limit is not None:
             return self._end(Outcome.LIMIT, limit_sentence(ended.limit), limit=ended.limit)
         if ended.status != 0:
-            return self._end(Outcome.CANDIDATE_ERROR, exit_sentence(ended, self._folder.stderr))
+            return self._end(Outcome.CANDIDATE_ERROR, exit_sentence(ended, self._folder.stderr, self._tier))
         outputs = take_over(self._folder.out, self._folder.outputs, self._spec.outputs)
         evaluator = Program(
             self._evaluator_request(),
@@ -242,7 +248,7 @@ def limit_sentence(limit: LimitHit) -> str:
     return f"Over the bound on {limit.name}: used {limit.used:.4g} of {limit.allowed:.4g} {limit.unit}."
 
 
-def exit_sentence(ended: Ended, log: Path) -> str:
+def exit_sentence(ended: Ended, log: Path, tier: str = "") -> str:
     """How a program left, with the last line that it wrote to its log: where Python names an exception."""
     status = ended.status
     if status is not None and status > 128 and status - 128 in set(signal.Signals):
@@ -251,7 +257,10 @@ def exit_sentence(ended: Ended, log: Path) -> str:
         how = f"It left with exit status {status}"
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"{how}: {excerpt(lines[-1], LAST_LINE)}" if lines else f"{how} and printed nothing to stderr."
+    words = f"{how}: {excerpt(lines[-1], LAST_LINE)}" if lines else f"{how} and printed nothing to stderr."
+    if tier in WITHOUT_NAMESPACES and any(refusal in text for refusal in REFUSALS):
+        words += f" {WITHOUT_NAMESPACES[tier]}"
+    return words
 
 
 def cpu_model() -> str:
