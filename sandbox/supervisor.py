@@ -117,9 +117,14 @@ class Supervision:
             return self._end(Outcome.INFRASTRUCTURE_ERROR, f"The supervisor failed: {error!r}.")
 
     def _steps(self, isolation: Isolation) -> JobExit:
+        failed = self._make_outputs(isolation, self._spec.harness) if self._spec.harness is not None else None
+        return failed if failed is not None else self._judge(isolation)
+
+    def _make_outputs(self, isolation: Isolation, harness: str) -> JobExit | None:
+        """Run harness and candidate; an end where they failed."""
         ended = run_confined(
             isolation,
-            self._harness_request(),
+            self._harness_request(harness),
             self._spec.limits,
             self._folder.stdout,
             self._folder.stderr,
@@ -131,6 +136,10 @@ class Supervision:
             return self._end(Outcome.LIMIT, limit_sentence(ended.limit), limit=ended.limit)
         if ended.status != 0:
             return self._end(Outcome.CANDIDATE_ERROR, exit_sentence(ended, self._folder.stderr))
+        return None
+
+    def _judge(self, isolation: Isolation) -> JobExit:
+        """Take over what lies in out/, wherever it came from, and let the evaluator judge it."""
         outputs = take_over(self._folder.out, self._folder.outputs, self._spec.outputs)
         judged = run_confined(
             isolation,
@@ -164,10 +173,10 @@ class Supervision:
             return self._end(Outcome.INVALID_OUTPUT, excerpt(metrics, MAX_REFUSAL), artifacts=artifacts)
         return self._end(Outcome.SCORED, "", metrics=metrics, artifacts=artifacts)
 
-    def _harness_request(self) -> Request:
+    def _harness_request(self, harness: str) -> Request:
         folder = self._folder
         return self._request(
-            f"/job/harness/{self._spec.harness}",
+            f"/job/harness/{harness}",
             self._spec.limits,
             Mount(str(folder.candidate), "/job/candidate"),
             Mount(str(folder.harness), "/job/harness"),
