@@ -31,6 +31,7 @@ from .outputs import Refused, keep_artifact, read_metrics, take_over
 
 LAST_LINE = 500
 MAX_REFUSAL = 1200
+EVALUATOR_OVER_BOUND = "The evaluator went over a bound"
 ROOM_POLL_S = 1.0
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -160,7 +161,7 @@ class Supervision:
     def _verdict(self, judged: Ended, artifacts: tuple[str, ...]) -> JobExit:
         """What the evaluator says. Where it fails, that is never the candidate's fault."""
         if judged.limit is not None:
-            reason = f"The evaluator went over a bound: {limit_sentence(judged.limit)}"
+            reason = f"{EVALUATOR_OVER_BOUND}: {limit_sentence(judged.limit)}"
             return self._end(Outcome.INFRASTRUCTURE_ERROR, reason)
         if judged.status != 0:
             reason = f"The evaluator failed: {exit_sentence(judged, self._folder.evaluator_log)}"
