@@ -16,6 +16,8 @@ from .jobs import JobExit
 
 SAYING = 200
 """Characters of a reason that are shown."""
+GAIN_OF_ROUNDING = 1e-10
+"""Relative; a smaller one is what a baseline keeps off its bounds on purpose."""
 
 State = Literal["ok", "warning", "failed"]
 
@@ -136,7 +138,7 @@ def series_line(spec: DomainSpec, series: str, steps: Sequence[tuple[Nudge, JobE
 
 def _gains(spec: DomainSpec, end: JobExit, honest: Honest) -> bool:
     score = score_of(spec, end)
-    return score is not None and score > honest.bar
+    return score is not None and score > honest.bar + GAIN_OF_ROUNDING * abs(honest.bar)
 
 
 def own_case_line(spec: DomainSpec, case: OwnCase, end: JobExit) -> Line:
