@@ -92,12 +92,14 @@ def _spelled(path: Path) -> str:
 
 
 def _at_a_number(output: OutputSpec, document: Any, path: Path) -> Iterator[Mutant]:
-    honest = json.dumps(_get(document, path))
+    number = _get(document, path)
+    honest = json.dumps(number)
     tokens = [
         *((token, REFUSED) for token in (*NONFINITE, f'"{honest}"', '"nan"', f"[{honest}]", "{}")),
         *((token, NO_GAIN) for token in (*HUGE, "null", "true")),
+        *((token, PLAUSIBLE) for token in (json.dumps(_zero(number)), json.dumps(-number)) if token != honest),
     ]
-    for token, expectation in tokens:
+    for token, expectation in dict(tokens).items():
         shown = token if len(token) < 40 else "10**400" if token[0] == "1" else "-10**400"
         make = partial(_with, document, path, token)
         yield _mutant(output, f"{_spelled(path)} is {shown}", expectation, make)
@@ -110,7 +112,7 @@ def _all_numbers(output: OutputSpec, document: Any) -> Iterator[Mutant]:
     if len(numbers) > 1:
         yield _mutant(output, "all numbers NaN", REFUSED, lambda: json.dumps(_mapped(document, lambda _: math.nan)))
     if any(numbers):
-        yield _mutant(output, "all numbers 0", PLAUSIBLE, lambda: json.dumps(_mapped(document, lambda _: 0)))
+        yield _mutant(output, "all numbers 0", PLAUSIBLE, lambda: json.dumps(_mapped(document, _zero)))
         yield _mutant(output, "all numbers negated", PLAUSIBLE, lambda: json.dumps(_mapped(document, lambda x: -x)))
     if any(isinstance(number, float) and number for number in numbers):
         for amount in (sign * scale for sign in (1, -1) for scale in SCALES):
@@ -121,6 +123,11 @@ def _all_numbers(output: OutputSpec, document: Any) -> Iterator[Mutant]:
                 lambda amount=amount: json.dumps(_mapped(document, partial(_nudged, amount))).encode(),
                 Nudge(f"{output.file}: times 1 {'+' if amount > 0 else '-'} x", amount),
             )
+
+
+def _zero(number: float) -> float:
+    """Of the same type: who expects floats may refuse an int."""
+    return type(number)(0)
 
 
 def _nudged(amount: float, number: float) -> float:
@@ -212,7 +219,7 @@ def number_mutants(output: OutputSpec, text: str) -> Iterator[Mutant]:
 def _whole_table(output: OutputSpec, text: str) -> Iterator[Mutant]:
     for what, expectation, change in (
         ("NaN", REFUSED, lambda _: math.nan),
-        ("0", PLAUSIBLE, lambda _: 0),
+        ("0", PLAUSIBLE, _zero),
         ("negated", PLAUSIBLE, lambda number: -number),
     ):
         yield _mutant(output, f"all numbers {what}", expectation, partial(_rewritten, text, change))
