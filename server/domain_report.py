@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     from ..sandbox.domain_check import DomainCheck
 
+INTERRUPTED = 128 + signal.SIGINT
 STYLES = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
@@ -31,14 +33,18 @@ def report(settings: Settings, path: str, stage: str | None, *, as_json: bool) -
     def progress(line: str) -> None:
         print(f"[{time.monotonic() - began:5.1f} s] {line}", file=sys.stderr, flush=True)
 
-    check = check_domain(
-        _find(path),
-        stage=stage,
-        python=settings.python or sys.executable,
-        cpus=settings.cpu_slots,
-        gpus=settings.gpu_devices(),
-        progress=progress,
-    )
+    try:
+        check = check_domain(
+            _find(path),
+            stage=stage,
+            python=settings.python or sys.executable,
+            cpus=settings.cpu_slots,
+            gpus=settings.gpu_devices(),
+            progress=progress,
+        )
+    except KeyboardInterrupt:
+        progress("stopped; what ran has been ended")
+        return INTERRUPTED
     if as_json:
         print(json.dumps({**asdict(check), "passed": check.passed}, indent=1))
     else:
