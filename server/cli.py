@@ -137,7 +137,8 @@ def _engineer(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from .doctor import examine, print_findings
+    from .doctor import examine
+    from .findings import print_findings
 
     findings = examine(_settings(options))
     if options.as_json:
