@@ -64,7 +64,7 @@ def check_domain(
 
     Args:
         stage: the first, which is the cheapest, where it is `None`.
-        cpus: how many evaluators may run at once.
+        cpus: how many CPUs evaluators may keep busy at once.
         progress: told a line whenever something has been done.
 
     Raises:
@@ -78,7 +78,8 @@ def check_domain(
     with tempfile.TemporaryDirectory(prefix="asi-evolve-check-", ignore_cleanup_errors=True) as root:
         bench = CheckBench(Path(root), domain, chosen, grant)
         try:
-            lines = tuple(_Check(domain, bench, cpus, progress).lines(cases, grant))
+            at_once = max(1, cpus // grant.cpus)
+            lines = tuple(_Check(domain, bench, at_once, progress).lines(cases, grant))
         except BaseException:
             bench.stop()
             raise
@@ -107,11 +108,11 @@ def _grant(domain: Domain, stage: Stage, python: str, cpus: int, gpus: tuple[int
 class _Check:
     """One check."""
 
-    def __init__(self, domain: Domain, bench: CheckBench, cpus: int, progress: Callable[[str], None]) -> None:
+    def __init__(self, domain: Domain, bench: CheckBench, at_once: int, progress: Callable[[str], None]) -> None:
         self._domain = domain
         self._spec = domain.spec
         self._bench = bench
-        self._cpus = cpus
+        self._at_once = at_once
         self._progress = progress
         self._overruns = 0
 
@@ -187,7 +188,7 @@ class _Check:
 
     def _all(self, items: Sequence[Item], work: Callable[[Item], End]) -> list[End]:
         """Do something with each, several at once, and say how far it is."""
-        with ThreadPoolExecutor(self._cpus) as pool:
+        with ThreadPoolExecutor(self._at_once) as pool:
             futures = [pool.submit(work, item) for item in items]
             try:
                 for count, _ in enumerate(as_completed(futures), start=1):
