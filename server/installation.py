@@ -35,13 +35,14 @@ EXTRAS = {
 def interpreter(settings: Settings) -> Finding:
     """The Python of the server, and the one that candidates run under."""
     own = f"Python {platform.python_version()} at {sys.executable}"
-    if settings.python is None:
-        return Finding("interpreter", "ok", f"{own}, for candidates as well")
+    inside = settings.python or sys.executable
     try:
-        theirs = describe_interpreter(settings.python, ()).versions["python"]
-    except EvolveError as error:
+        theirs = describe_interpreter(inside, ()).versions["python"]
+    except SandboxUnavailable as error:
         return Finding("interpreter", "problem", str(error), "name another in ASI_EVOLVE_PYTHON")
-    return Finding("interpreter", "ok", f"{own}; candidates run under Python {theirs} at {settings.python}")
+    if inside == sys.executable:
+        return Finding("interpreter", "ok", f"{own}, for candidates as well")
+    return Finding("interpreter", "ok", f"{own}; candidates run under Python {theirs} at {inside}")
 
 
 def sqlite(_: Settings) -> Finding:
