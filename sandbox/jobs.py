@@ -80,8 +80,8 @@ class JobSpec:
     isolation: dict[str, str]
     """Tier and how it works on this machine, as the daemon found out: `isolation.from_fields` reads it."""
     interpreter: Interpreter
-    harness: str
-    """File name inside harness/."""
+    harness: str | None
+    """File name inside harness/; `None` where the files in out/ are given and only have to be judged."""
     evaluator: str
     """File name inside evaluator/."""
     public_data: str | None

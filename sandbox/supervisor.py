@@ -32,11 +32,12 @@ from .outputs import Refused, keep_artifact, read_metrics, take_over
 LAST_LINE = 500
 REFUSALS = ("Permission denied", "Operation not permitted")
 WITHOUT_NAMESPACES = {
-    "landlock": "Perhaps it is this: tier landlock shares /dev/shm, the network and the process table with the host, so "
+    "landlock": "Perhaps it is this: tier landlock shares /dev/shm, network and process table with the host, so "
     "a candidate may use no shared memory (multiprocessing locks and pools, DataLoader workers), no sockets (gloo), "
     "and no chmod. With bubblewrap or user namespaces it has its own: asi-evolve doctor tells what is in their way.",
 }
 MAX_REFUSAL = 1200
+EVALUATOR_OVER_BOUND = "The evaluator went over a bound"
 ROOM_POLL_S = 1.0
 
 
@@ -123,15 +124,23 @@ class Supervision:
             return self._end(Outcome.INFRASTRUCTURE_ERROR, f"The supervisor failed: {error!r}.")
 
     def _steps(self, isolation: Isolation) -> JobExit:
-        harness = Program(
-            self._harness_request(), self._spec.limits, self._folder.stdout, self._folder.stderr, self._folder.out
-        )
-        ended = run_confined(isolation, harness, self._cancel)
+        failed = self._make_outputs(isolation, self._spec.harness) if self._spec.harness is not None else None
+        return failed if failed is not None else self._judge(isolation)
+
+    def _make_outputs(self, isolation: Isolation, harness: str) -> JobExit | None:
+        """Run harness and candidate; an end where they failed."""
+        folder = self._folder
+        program = Program(self._harness_request(harness), self._spec.limits, folder.stdout, folder.stderr, folder.out)
+        ended = run_confined(isolation, program, self._cancel)
         self._usage = replace(ended.usage, gpu_seconds=ended.usage.wall_seconds * len(self._spec.gpus))
         if ended.limit is not None:
             return self._end(Outcome.LIMIT, limit_sentence(ended.limit), limit=ended.limit)
         if ended.status != 0:
             return self._end(Outcome.CANDIDATE_ERROR, exit_sentence(ended, self._folder.stderr, self._tier))
+        return None
+
+    def _judge(self, isolation: Isolation) -> JobExit:
+        """Take over what lies in out/, wherever it came from, and let the evaluator judge it."""
         outputs = take_over(self._folder.out, self._folder.outputs, self._spec.outputs)
         evaluator = Program(
             self._evaluator_request(),
@@ -151,7 +160,7 @@ class Supervision:
     def _verdict(self, judged: Ended, artifacts: tuple[str, ...]) -> JobExit:
         """What the evaluator says. Where it fails, that is never the candidate's fault."""
         if judged.limit is not None:
-            reason = f"The evaluator went over a bound: {limit_sentence(judged.limit)}"
+            reason = f"{EVALUATOR_OVER_BOUND}: {limit_sentence(judged.limit)}"
             return self._end(Outcome.INFRASTRUCTURE_ERROR, reason)
         if judged.status != 0:
             reason = f"The evaluator failed: {exit_sentence(judged, self._folder.evaluator_log)}"
@@ -164,10 +173,10 @@ class Supervision:
             return self._end(Outcome.INVALID_OUTPUT, excerpt(metrics, MAX_REFUSAL), artifacts=artifacts)
         return self._end(Outcome.SCORED, "", metrics=metrics, artifacts=artifacts)
 
-    def _harness_request(self) -> Request:
+    def _harness_request(self, harness: str) -> Request:
         folder = self._folder
         return self._request(
-            f"/job/harness/{self._spec.harness}",
+            f"/job/harness/{harness}",
             self._spec.limits,
             Mount(str(folder.candidate), "/job/candidate"),
             Mount(str(folder.harness), "/job/harness"),
