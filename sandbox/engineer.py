@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import subprocess
 import sys
 import time
 import uuid
@@ -31,8 +30,9 @@ from .interpreter import Interpreter, describe_interpreter
 from .isolation import Isolation, Tier
 from .isolation.choice import find_isolation
 from .jobs import JobExit, JobFolder
+from .nursery import Nursery
 from .preparation import Grant, lay_down_job, requirement_names
-from .processes import end_orphans, remove, send, start_supervisor
+from .processes import end_orphans, remove, send
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +59,8 @@ class _Flight:
     """An ordered job, which holds its slots until it is settled."""
 
     job: Job
-    child: subprocess.Popen[bytes] | None
-    """Its supervisor; `None` before it has been started, and for an adopted job, whose supervisor is not our child."""
+    supervisor: int | None
+    """Process id; `None` before it has been started, and for an adopted job."""
     cancel_requested: bool = False
     cancelled_at: float | None = None
     sign_of_life: float | None = None
@@ -91,12 +91,19 @@ class Engineer:
     lost_after_s: float = 120.0
     """and after so long a SIGKILL."""
     _flights: dict[int, _Flight] = field(default_factory=dict[int, _Flight])
+    _nursery: Nursery = field(default_factory=Nursery)
     _seen_version: int = -1
     _interpreters: dict[tuple[object, ...], Interpreter] = field(default_factory=dict[tuple[object, ...], Interpreter])
     _isolations: dict[tuple[str, ...], Isolation] = field(default_factory=dict[tuple[str, ...], Isolation])
 
     async def run(self) -> None:
         """Work until there has been nothing to do for `idle_seconds`."""
+        try:
+            await self._work()
+        finally:
+            self._nursery.close()
+
+    async def _work(self) -> None:
         await self._adopt()
         last_busy = time.monotonic()
         while True:
@@ -142,14 +149,12 @@ class Engineer:
 
     async def _look_after(self, flight: _Flight, changed: bool) -> None:
         folder = self._folder(flight.job)
-        if flight.child is not None:
-            flight.child.poll()  # reaps it, so that it does not stay behind as a zombie
         match folder.liveness():
             case "running":
                 self._wake(flight, folder)
                 await self._pass_on_cancel(flight, folder, changed)
-            case "not_started" if flight.child is not None:
-                flight.child.kill()
+            case "not_started" if flight.supervisor is not None:
+                send(flight.supervisor, signal.SIGKILL)
                 end_orphans(flight.job.token)
                 await self._settle(flight.job, _lost(flight.job, "The job's folder was removed while it ran."))
             case "not_started":
@@ -159,7 +164,7 @@ class Engineer:
                 if job_exit is None or job_exit.token != flight.job.token:
                     job_exit = _lost(flight.job, "The job's folder holds the end of another job.")
                 await self._settle(flight.job, job_exit)
-            case "died" if flight.child is None and folder.supervisor_pid() is None:
+            case "died" if flight.supervisor is None and folder.supervisor_pid() is None:
                 # A daemon was killed between taking the lock and starting the supervisor, or the supervisor before its
                 # first line: no sandbox has been started.
                 await self._launch(flight.job)
@@ -300,7 +305,7 @@ class Engineer:
                 grant=Grant(self._isolation(interpreter), interpreter, job.cpus, job.gpus),
             )
             logger.info("Launching %s", job.folder)
-            self._flights[job.id] = _Flight(job, start_supervisor(folder))
+            self._flights[job.id] = _Flight(job, self._nursery.start(folder))
         except StorageError:
             raise  # it has not started, and is launched again
         except (EvolveError, OSError) as error:
@@ -442,7 +447,7 @@ def _lost(job: Job, detail: str) -> JobExit:
 
 def _last_words(folder: JobFolder) -> str:
     try:
-        return (folder.path / "supervisor.log").read_text(errors="backslashreplace")[-500:].strip()
+        return folder.log.read_text(errors="backslashreplace")[-500:].strip()
     except OSError:
         return ""
 

@@ -175,6 +175,7 @@ class JobFolder:
         self.evaluator_log = path / "evaluator.log"
         self.lock = path / "supervisor.lock"
         self.pid = path / "supervisor.pid"
+        self.log = path / "supervisor.log"
         self.exit = path / "exit.json"
 
     def read_spec(self) -> JobSpec:

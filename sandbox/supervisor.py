@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,12 @@ FULL_BYTES = 1_000_000
 """With less than this free, a disk counts as full."""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Work through a job folder; the exit status is 0 whenever exit.json was written."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--lock-fd", type=int, required=True)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     os.set_inheritable(options.lock_fd, False)  # a sandbox must not hold the lock when we are gone
     cancel = Cancel()
     signal.signal(signal.SIGTERM, cancel.request)
