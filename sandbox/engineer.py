@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import signal
 import subprocess
 import sys
@@ -23,8 +24,9 @@ from ..database.workspace import Workspace
 from ..domains.contract import Stage
 from ..domains.loader import Domain, find_domain
 from ..evolution.errors import EvolveError, SandboxUnavailable, StorageError
-from ..evolution.models import Campaign, Evaluation, Experiment
+from ..evolution.models import Campaign, Evaluation, Experiment, FormerScore, Quarantine
 from ..evolution.outcomes import Outcome, ResourceUsage
+from ..evolution.quarantine import suspicion
 from ..evolution.statistics import mean
 from .cascade import End, Step, next_step
 from .interpreter import Interpreter, describe_interpreter
@@ -205,14 +207,14 @@ class Engineer:
                 await self._give_up(experiment.id, error)
 
     async def _begin(self, experiment: Experiment) -> None:
-        _, domain = await self._domain_of(experiment)
+        campaign, domain = await self._domain_of(experiment)
         step = await self._next_step(self.workspace.read, experiment, domain)
         if isinstance(step, Step) and self._room_for(step.stage) is None:
             return  # it keeps its place in the queue; a smaller one behind it may go first
         job: Job | None = None
         async with self.workspace.transaction() as tx:
             if await experiments.start(tx, experiment.id):  # false where it was cancelled meanwhile
-                job = await self._advance(tx, experiment, domain, step)
+                job = await self._advance(tx, experiment, campaign, domain, step)
         if job is not None:
             await self._launch(job)
 
@@ -230,10 +232,20 @@ class Engineer:
     async def _next_step(self, reader: Reader, experiment: Experiment, domain: Domain) -> Step | End:
         settled = [stored.evaluation for stored in await experiments.evaluations(reader, [experiment.id])]
         node = await nodes.get(reader, experiment.node_id)
-        return next_step(domain.spec, experiment.stage, experiment.seeds, settled, node.score is not None)
+        return next_step(
+            domain.spec, experiment.stage, experiment.seeds, settled, node.score is not None, experiment.quarantine
+        )
 
-    async def _advance(self, tx: Transaction, experiment: Experiment, domain: Domain, step: Step | End) -> Job | None:
+    async def _advance(
+        self, tx: Transaction, experiment: Experiment, campaign: Campaign, domain: Domain, step: Step | End
+    ) -> Job | None:
         """Order the next job of a running experiment, close it, or send it back to wait for room."""
+        if isinstance(step, End) and experiment.quarantine is None:
+            held = await self._suspected(tx, experiment, campaign, domain, step)
+            if held is not None:
+                logger.info("Holding e%d: %s", experiment.id, held.reason)
+                await experiments.hold(tx, experiment.id, held)
+                step = await self._next_step(tx, await experiments.get(tx, experiment.id), domain)
         if isinstance(step, End):
             await self._close(tx, experiment, domain, step)
             return None
@@ -249,6 +261,41 @@ class Engineer:
             token=uuid.uuid4().hex,
             cpus=room.cpus,
             gpus=room.gpus,
+        )
+
+    async def _suspected(
+        self, tx: Transaction, experiment: Experiment, campaign: Campaign, domain: Domain, end: End
+    ) -> Quarantine | None:
+        """Why a score has to wait for repeats, and with which seeds; `None` where it can be stored as it is."""
+        rule = domain.spec.quarantine
+        if end.score is None or not rule.enabled:
+            return None
+        runs = [stored.evaluation for stored in await experiments.evaluations(tx, [experiment.id])]
+        bound = domain.spec.fitness.score_bound(domain.parameters(campaign.instance)[1])
+        found = suspicion(
+            [run.score for run in runs if run.stage == end.stage and run.score is not None],
+            bound=bound,
+            peers=await nodes.beaten_scores(tx, campaign.id, end.stage, end.score, but=experiment.node_id),
+            deviations=rule.deviations,
+            population=rule.population,
+        )
+        if found is None:
+            return None
+        node = await nodes.get(tx, experiment.node_id)
+        former = None
+        if node.score is not None and node.score_stage is not None:
+            former = FormerScore(
+                value=node.score, stderr=node.score_stderr, seeds=node.score_seeds, stage=node.score_stage
+            )
+        return Quarantine(
+            cause=found.cause,
+            reason=found.reason,
+            stage=end.stage,
+            score=end.score,
+            bound=bound,
+            median=found.median,
+            seeds=_other_seeds(rule.seeds, {run.seed for run in runs}),
+            former=former,
         )
 
     def _room_for(self, stage: Stage) -> Slots | None:
@@ -313,14 +360,14 @@ class Engineer:
         launch: Job | None = None
         flight = self._flights.get(job.id, _Flight(job, None))
         try:
-            _, domain = await self._domain_of(experiment)
+            campaign, domain = await self._domain_of(experiment)
             evaluation = _evaluation(job, job_exit, domain)
             kept = self._keep(folder, job_exit, domain)
             async with self.workspace.transaction() as tx:
                 if await experiments.settle_job(tx, job, evaluation, _logs(folder), kept):
                     self._flights.pop(job.id, None)  # its slots are free for its own next stage
                     step = await self._next_step(tx, experiment, domain)
-                    launch = await self._advance(tx, experiment, domain, step)
+                    launch = await self._advance(tx, experiment, campaign, domain, step)
         except Exception:
             self._flights[job.id] = flight  # nothing was stored
             raise
@@ -411,6 +458,16 @@ def _evaluation(job: Job, job_exit: JobExit, domain: Domain | None) -> Evaluatio
         started_at=job_exit.started_at,
         finished_at=job_exit.finished_at,
     )
+
+
+def _other_seeds(count: int, used: set[int]) -> tuple[int, ...]:
+    """From the operating system: a candidate could know any that follow from the campaign's own."""
+    chosen: dict[int, None] = {}
+    while len(chosen) < count:
+        seed = secrets.randbelow(2**31)
+        if seed not in used:
+            chosen[seed] = None
+    return tuple(chosen)
 
 
 def _ended(job: Job, outcome: Outcome, reason: str) -> JobExit:
