@@ -35,6 +35,7 @@ from .isolation.choice import find_isolation
 from .jobs import JobExit, JobFolder
 from .preparation import Grant, lay_down_job, requirement_names
 from .processes import end_orphans, remove, send, start_supervisor
+from .provenance import DataFingerprints, known_before
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ class Engineer:
     _flights: dict[int, _Flight] = field(default_factory=dict[int, _Flight])
     _seen_version: int = -1
     _interpreters: dict[tuple[object, ...], Interpreter] = field(default_factory=dict[tuple[object, ...], Interpreter])
+    _data: DataFingerprints = field(default_factory=DataFingerprints)
     _isolations: dict[tuple[str, ...], Isolation] = field(default_factory=dict[tuple[str, ...], Isolation])
 
     async def run(self) -> None:
@@ -345,6 +347,7 @@ class Engineer:
                 files=await nodes.files(self.workspace.read, experiment.node_id),
                 token=job.token,
                 grant=Grant(self._isolation(interpreter), interpreter, job.cpus, job.gpus),
+                provenance=await asyncio.to_thread(known_before, domain, self._data),  # it may read gigabytes, once
             )
             logger.info("Launching %s", job.folder)
             self._flights[job.id] = _Flight(job, start_supervisor(folder))
