@@ -315,10 +315,10 @@ async def evaluations(reader: Reader, experiment_ids: Sequence[int]) -> list[Sto
     return [StoredEvaluation(row["id"], _evaluation(row, metrics.get(row["id"], {}))) for row in rows]
 
 
+_COUNTS = "(e.quarantine_json IS NULL OR e.outcome = 'scored')"
 _THAT_COUNT = (
     "FROM evaluations AS v JOIN experiments AS e ON e.id = v.experiment_id"
-    " WHERE e.node_id = ? AND v.stage = ? AND v.score IS NOT NULL"
-    " AND (e.quarantine_json IS NULL OR e.outcome = 'scored') ORDER BY v.id"
+    f" WHERE e.node_id = ? AND v.stage = ? AND v.score IS NOT NULL AND {_COUNTS} ORDER BY v.id"
 )
 
 
@@ -327,6 +327,25 @@ async def seed_scores(reader: Reader, node_id: int, stage: str) -> dict[int, flo
     been released does not count."""
     rows = await reader.all(f"SELECT v.seed, v.score {_THAT_COUNT}", (node_id, stage))
     return {row["seed"]: row["score"] for row in rows}
+
+
+async def beaten_scores(reader: Reader, campaign_id: int, stage: str, score: float, *, but: int) -> list[float]:
+    """What the other scored nodes of a campaign scored at a stage, also those that have since scored at a dearer one;
+    none where a node that stands there has at least `score`, which an index tells without a look at all of them."""
+    best = await reader.value(
+        "SELECT score FROM nodes WHERE campaign_id = ? AND score IS NOT NULL AND score_stage = ? AND id <> ?"
+        " ORDER BY score DESC LIMIT 1",
+        (campaign_id, stage, but),
+    )
+    if best is not None and best >= score:
+        return []
+    rows = await reader.all(
+        "SELECT avg(v.score) AS score FROM experiments AS e JOIN evaluations AS v ON v.experiment_id = e.id"
+        " JOIN nodes AS n ON n.id = e.node_id WHERE e.campaign_id = ? AND v.stage = ? AND v.score IS NOT NULL"
+        f" AND {_COUNTS} AND n.score IS NOT NULL AND n.id <> ? GROUP BY n.id",
+        (campaign_id, stage, but),
+    )
+    return [row["score"] for row in rows]
 
 
 async def scoring_runs(reader: Reader, node_id: int, stage: str) -> list[StoredEvaluation]:

@@ -238,23 +238,6 @@ async def set_score(tx: Transaction, node_id: int, stage: str, score: Mean) -> N
     )
 
 
-async def beaten_scores(reader: Reader, campaign_id: int, stage: str, score: float, *, but: int) -> list[float]:
-    """Scores of the other nodes at a stage, where `score` beats them all; none where it does not, which an index tells
-    without a look at all of them."""
-    best = await reader.value(
-        "SELECT score FROM nodes WHERE campaign_id = ? AND score IS NOT NULL AND score_stage = ? AND id <> ?"
-        " ORDER BY score DESC LIMIT 1",
-        (campaign_id, stage, but),
-    )
-    if best is None or best >= score:
-        return []
-    rows = await reader.all(
-        "SELECT score FROM nodes WHERE campaign_id = ? AND score IS NOT NULL AND score_stage = ? AND id <> ?",
-        (campaign_id, stage, but),
-    )
-    return [row["score"] for row in rows]
-
-
 class ScoredNodes:
     """The scored nodes of a campaign as a sampling policy sees them (`evolution.sampling.Population`).
 

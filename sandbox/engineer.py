@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import signal
 import subprocess
 import sys
@@ -24,11 +23,11 @@ from ..database.workspace import Workspace
 from ..domains.contract import Stage
 from ..domains.loader import Domain, find_domain
 from ..evolution.errors import EvolveError, SandboxUnavailable, StorageError
-from ..evolution.models import Campaign, Evaluation, Experiment, FormerScore, Quarantine
+from ..evolution.models import Campaign, Evaluation, Experiment
 from ..evolution.outcomes import Outcome, ResourceUsage
-from ..evolution.quarantine import suspicion
 from ..evolution.statistics import mean
 from .cascade import End, Step, next_step
+from .holding import suspected
 from .interpreter import Interpreter, describe_interpreter
 from .isolation import Isolation, Tier
 from .isolation.choice import find_isolation
@@ -243,7 +242,7 @@ class Engineer:
     ) -> Job | None:
         """Order the next job of a running experiment, close it, or send it back to wait for room."""
         if isinstance(step, End) and experiment.quarantine is None:
-            held = await self._suspected(tx, experiment, campaign, domain, step)
+            held = await suspected(tx, experiment, campaign, domain, step)
             if held is not None:
                 logger.info("Holding e%d: %s", experiment.id, held.reason)
                 await experiments.hold(tx, experiment.id, held)
@@ -263,41 +262,6 @@ class Engineer:
             token=uuid.uuid4().hex,
             cpus=room.cpus,
             gpus=room.gpus,
-        )
-
-    async def _suspected(
-        self, tx: Transaction, experiment: Experiment, campaign: Campaign, domain: Domain, end: End
-    ) -> Quarantine | None:
-        """Why a score has to wait for repeats, and with which seeds; `None` where it can be stored as it is."""
-        rule = domain.spec.quarantine
-        if end.score is None or not rule.enabled:
-            return None
-        runs = [stored.evaluation for stored in await experiments.evaluations(tx, [experiment.id])]
-        bound = domain.spec.fitness.score_bound(domain.parameters(campaign.instance)[1])
-        found = suspicion(
-            [run.score for run in runs if run.stage == end.stage and run.score is not None],
-            bound=bound,
-            peers=await nodes.beaten_scores(tx, campaign.id, end.stage, end.score, but=experiment.node_id),
-            deviations=rule.deviations,
-            population=rule.population,
-        )
-        if found is None:
-            return None
-        node = await nodes.get(tx, experiment.node_id)
-        former = None
-        if node.score is not None and node.score_stage is not None:
-            former = FormerScore(
-                value=node.score, stderr=node.score_stderr, seeds=node.score_seeds, stage=node.score_stage
-            )
-        return Quarantine(
-            cause=found.cause,
-            reason=found.reason,
-            stage=end.stage,
-            score=end.score,
-            bound=bound,
-            median=found.median,
-            seeds=_other_seeds(rule.seeds, {run.seed for run in runs}),
-            former=former,
         )
 
     def _room_for(self, stage: Stage) -> Slots | None:
@@ -461,16 +425,6 @@ def _evaluation(job: Job, job_exit: JobExit, domain: Domain | None) -> Evaluatio
         started_at=job_exit.started_at,
         finished_at=job_exit.finished_at,
     )
-
-
-def _other_seeds(count: int, used: set[int]) -> tuple[int, ...]:
-    """From the operating system: a candidate could know any that follow from the campaign's own."""
-    chosen: dict[int, None] = {}
-    while len(chosen) < count:
-        seed = secrets.randbelow(2**31)
-        if seed not in used:
-            chosen[seed] = None
-    return tuple(chosen)
 
 
 def _ended(job: Job, outcome: Outcome, reason: str) -> JobExit:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from asi_evolve.database import campaigns, experiments, nodes
 from asi_evolve.database.workspace import open_workspace
-from asi_evolve.evolution.models import CampaignSettings
-from asi_evolve.evolution.outcomes import ExperimentStatus, Outcome
+from asi_evolve.evolution.models import CampaignSettings, Evaluation
+from asi_evolve.evolution.outcomes import ExperimentStatus, Outcome, ResourceUsage
 from asi_evolve.evolution.sampling import SAMPLERS
 from asi_evolve.evolution.statistics import Mean
 from asi_evolve.sandbox.engineer import Engineer, Slots
@@ -66,10 +66,33 @@ async def start(workspace, domain=NUMBER_DOMAIN, population=POPULATION):
             settings=CampaignSettings(python=sys.executable),
         )
         for score in population:
-            node = await add_node(tx, campaign, f"return {score}")
-            await nodes.conclude(tx, node, Outcome.SCORED)
-            await nodes.set_score(tx, node, "explore", Mean(score, None, 1))
+            await add_scored_node(tx, campaign, score)
         return campaign
+
+
+async def add_scored_node(tx, campaign, score):
+    """A node as an earlier daemon left it."""
+    node = await add_node(tx, campaign, f"return {score}")
+    number = await experiments.enqueue(tx, campaign_id=campaign, node_id=node, stage="explore", seeds=[0])
+    await experiments.start(tx, number)
+    job = await experiments.order_job(tx, experiment_id=number, stage="explore", seed=0, token="t", cpus=1, gpus=[])
+    run = Evaluation(
+        experiment_id=number,
+        stage="explore",
+        seed=0,
+        outcome=Outcome.SCORED,
+        reason="",
+        score=score,
+        metrics={"value": score},
+        limit=None,
+        usage=ResourceUsage(),
+        environment={},
+        started_at=0.0,
+        finished_at=1.0,
+    )
+    assert await experiments.settle_job(tx, job, run, {}, [])
+    await experiments.finish(tx, number, Outcome.SCORED, "", score)
+    await nodes.set_score(tx, node, "explore", Mean(score, None, 1))
 
 
 async def add_node(tx, campaign, body):
