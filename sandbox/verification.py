@@ -8,14 +8,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from ..database import campaigns, experiments, nodes
 from ..database.experiments import StoredEvaluation
@@ -26,19 +24,17 @@ from ..evolution.errors import BadInput, DomainError, EvolveError, NotFound, San
 from ..evolution.models import Campaign, Node
 from ..evolution.outcomes import Outcome
 from ..evolution.statistics import mean
+from .check_bench import CheckBench
 from .interpreter import describe_interpreter
-from .isolation import find_isolation
-from .jobs import JobExit, JobFolder, write_atomically
-from .preparation import Grant, lay_down_job, requirement_names
-from .processes import remove, start_supervisor
+from .isolation.choice import find_isolation
+from .jobs import JobExit
+from .preparation import Grant, requirement_names
 from .provenance import DataFingerprints, Difference, differences, known_before
 
 TOLERANCE = 1e-9
 """Relative; scores nearer to zero than a thousandth of it are equal too."""
-POLL_S = 0.02
-PATIENCE_S = 10.0
-"""How long a supervisor has to clean up when we are interrupted."""
 
+Result = TypeVar("Result")
 Standing = Literal["stands", "does_not_stand", "cannot_be_checked"]
 
 
@@ -86,17 +82,20 @@ async def verify(workspace: Workspace, node_id: int, *, rerun: bool, gpus: Seque
         state = f"ended as {node.outcome}" if node.outcome is not None else f"is {node.status}"
         raise BadInput(f"Expected n{node_id} to have a score, but it {state}. There is nothing to verify.")
     runs = await experiments.scoring_runs(workspace.read, node_id, node.score_stage)
-    try:
-        judge = await _judge(workspace, node, node.score_stage, tuple(gpus))
-    except (NotFound, DomainError, SandboxUnavailable) as error:
-        return _report(node, node.score_stage, node.score, runs, [_unchecked(run, False, str(error)) for run in runs])
-    checks = [await judge.evaluate(run) for run in runs]
-    if rerun:
-        checks += [await judge.rerun(run) for run in runs]
+    # Not among the jobs, where the daemon clears up; on the same disk, which has room for outputs.
+    with tempfile.TemporaryDirectory(prefix="verify-", dir=workspace.paths.root) as root:
+        try:
+            judge = await _judge(workspace, node, node.score_stage, tuple(gpus), Path(root))
+        except (NotFound, DomainError, SandboxUnavailable) as error:
+            unchecked = [_unchecked(run, False, str(error)) for run in runs]
+            return _report(node, node.score_stage, node.score, runs, unchecked)
+        checks = [await judge.evaluate(run) for run in runs]
+        if rerun:
+            checks += [await judge.rerun(run) for run in runs]
     return _report(node, node.score_stage, node.score, runs, checks)
 
 
-async def _judge(workspace: Workspace, node: Node, stage: str, gpus: tuple[int, ...]) -> _Judge:
+async def _judge(workspace: Workspace, node: Node, stage: str, gpus: tuple[int, ...], root: Path) -> _Judge:
     campaign = await campaigns.get(workspace.read, node.campaign_id)
     domain = find_domain(campaign.domain)
     found = domain.spec.stage(stage)
@@ -105,8 +104,8 @@ async def _judge(workspace: Workspace, node: Node, stage: str, gpus: tuple[int, 
     packages = requirement_names(domain.spec.domain.requirements)
     interpreter = describe_interpreter(campaign.settings.python or sys.executable, packages)
     grant = Grant(find_isolation(interpreter), interpreter, found.cpus, gpus[: found.gpus])
-    known = known_before(domain, DataFingerprints())
-    return _Judge(workspace, node, campaign, domain, found, grant, known)
+    bench = CheckBench(root, domain, found, grant, known_before(domain, DataFingerprints()))
+    return _Judge(workspace, node, campaign, domain, found, grant, bench)
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ class _Judge:
     domain: Domain
     stage: Stage
     grant: Grant
-    known: Mapping[str, str]
+    bench: CheckBench
 
     async def evaluate(self, run: StoredEvaluation) -> Check:
         """The evaluator on the stored outputs of a run."""
@@ -127,8 +126,9 @@ class _Judge:
             outputs = await self._stored_outputs(run)
         except EvolveError as error:
             return _unchecked(run, False, str(error))
-        async with self._job(run, {}, outputs) as (_, job_exit):
-            return self._compared(run, job_exit, rerun=False)
+        instance, seed = self.campaign.instance, run.evaluation.seed
+        end = await self._work(lambda: self.bench.judge(outputs, instance, seed=seed))
+        return self._compared(run, end, rerun=False)
 
     async def rerun(self, run: StoredEvaluation) -> Check:
         """Candidate and evaluator with the seed of a run."""
@@ -136,13 +136,12 @@ class _Judge:
             return _unchecked(run, True, f"Stage {self.stage.name} needs {self.stage.gpus} GPU(s), which are not here.")
         files = await nodes.files(self.workspace.read, self.node.id)
         kept = {file.name: file.sha256 for file in await experiments.artifacts(self.workspace.read, run.id)}
-        async with self._job(run, files, None) as (folder, job_exit):
-            check = self._compared(run, job_exit, rerun=True)
-            if job_exit is None or job_exit.outcome is not Outcome.SCORED:
-                return check
-            paths = [path for path in job_exit.artifacts if path.startswith("outputs/")]
-            hashes = {path.removeprefix("outputs/"): _sha256(folder.path / path) for path in paths}
-        equal = all(kept.get(name) == found for name, found in hashes.items())
+        instance, seed = self.campaign.instance, run.evaluation.seed
+        ran = await self._work(lambda: self.bench.run(files, instance, seed))
+        check = self._compared(run, ran.end, rerun=True)
+        if ran.end.outcome is not Outcome.SCORED:
+            return check
+        equal = all(kept.get(name) == hashlib.sha256(data).hexdigest() for name, data in ran.outputs.items())
         told = "outputs equal bit for bit" if equal else "outputs not equal bit for bit"
         return replace(check, text=f"{check.text}, {told}")
 
@@ -156,34 +155,17 @@ class _Judge:
                 raise NotFound(f"Expected the output {output.file} of this run to be stored, but it is not.")
         return outputs
 
-    @asynccontextmanager
-    async def _job(
-        self, run: StoredEvaluation, files: Mapping[str, str], outputs: Mapping[str, bytes] | None
-    ) -> AsyncGenerator[tuple[JobFolder, JobExit | None]]:
-        """A job that has ended, in a folder that is removed afterwards; not among those that the daemon clears up."""
-        place = Path(tempfile.mkdtemp(prefix="verify-", dir=self.workspace.paths.root))
-        folder = JobFolder(place / f"e{run.evaluation.experiment_id}-{self.stage.name}-{run.evaluation.seed}")
+    async def _work(self, job: Callable[[], Result]) -> Result:
+        """A job in a thread of its own. Where we are interrupted it is ended, and waited for."""
+        working = asyncio.ensure_future(asyncio.to_thread(job))
         try:
-            lay_down_job(
-                folder,
-                domain=self.domain,
-                instance=self.campaign.instance,
-                stage=self.stage,
-                seed=run.evaluation.seed,
-                files=files,
-                token="verify",  # noqa: S106 -- a fencing token, and no other attempt to fence off
-                grant=self.grant if outputs is None else replace(self.grant, gpus=()),
-                provenance=self.known,
-            )
-            if outputs is not None:
-                _put_outputs(folder, outputs)
-            yield folder, await _supervised(folder)
-        finally:
-            await remove(place)
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            self.bench.stop()
+            await working
+            raise
 
-    def _compared(self, run: StoredEvaluation, job_exit: JobExit | None, *, rerun: bool) -> Check:
-        if job_exit is None:
-            return _unchecked(run, rerun, "The supervisor died.")
+    def _compared(self, run: StoredEvaluation, job_exit: JobExit, *, rerun: bool) -> Check:
         before, metric = run.evaluation.score, self.domain.spec.fitness.metric
         changed = tuple(
             difference
@@ -202,31 +184,6 @@ class _Judge:
             return replace(_unchecked(run, rerun, text), standing="does_not_stand", differences=changed)
         reason = job_exit.reason or f"The evaluator reports no {metric}."
         return replace(_unchecked(run, rerun, reason), differences=changed)
-
-
-def _put_outputs(folder: JobFolder, outputs: Mapping[str, bytes]) -> None:
-    """As the harness left them: the supervisor takes them over with every check."""
-    for name, data in outputs.items():
-        (folder.out / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder.out / name).write_bytes(data)
-    write_atomically(folder.spec, replace(folder.read_spec(), harness=None).to_json().encode())
-
-
-async def _supervised(folder: JobFolder) -> JobExit | None:
-    """How the job ended; `None` where its supervisor died."""
-    child = start_supervisor(folder)
-    try:
-        while child.poll() is None:
-            await asyncio.sleep(POLL_S)
-        return folder.read_exit()
-    finally:
-        if child.poll() is None:
-            child.terminate()
-            try:
-                child.wait(PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
 
 
 def _unchecked(run: StoredEvaluation, rerun: bool, reason: str) -> Check:
@@ -267,8 +224,3 @@ def _conclusion(score: float, runs: Sequence[StoredEvaluation], checks: Sequence
 
 def _equal(before: float, after: float) -> bool:
     return math.isclose(before, after, rel_tol=TOLERANCE, abs_tol=TOLERANCE / 1000)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import json
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,8 +18,11 @@ from asi_evolve.evolution.models import CampaignSettings
 from asi_evolve.evolution.outcomes import ExperimentStatus
 from asi_evolve.sandbox.engineer import Engineer, Slots
 from asi_evolve.sandbox.interpreter import describe_interpreter
-from asi_evolve.sandbox.isolation import find_isolation
+from asi_evolve.sandbox.isolation.choice import find_isolation
 from asi_evolve.server.cli import main
+
+from ..waiting import until
+from .conftest import COMMAND, environment
 
 NUMBER_DOMAIN = Path(__file__).parent.parent / "domain_folders" / "number"
 RANDOM = "import random\ndef number(seed):\n    return random.SystemRandom().uniform(1.0, 99.0)\n"
@@ -152,7 +157,7 @@ def test_a_changed_evaluator_that_scores_otherwise_takes_the_score_away(case, ve
 
 def test_a_changed_evaluator_that_refuses_the_outputs_says_why(case, verify):
     node = case.score(program("return 7.0"))
-    case.rewrite("evaluator.py", "value > 100", "value > 5")
+    case.rewrite("evaluator.py", "value <= 100", "value <= 5")
     status, told = verify(node)
     assert status == 1
     assert "does not stand" in told
@@ -299,3 +304,29 @@ def test_every_score_says_where_it_comes_from(case):
     assert environment["numpy"][0].isdigit()
     assert environment["no-such-package"] == "missing"
     assert "gpu" not in environment
+
+
+def test_interrupted_it_ends_what_runs_and_clears_up(case):
+    node = case.score(program("return 7.0"))
+    case.alter("UPDATE node_files SET text = 'import time\ndef number(seed): time.sleep(50)'")
+    process = subprocess.Popen(
+        [*COMMAND, "verify", "--workspace", str(case.root), node, "--rerun"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    supervisor = until(
+        lambda: [path.read_text() for path in case.root.glob("verify-*/*/supervisor.pid") if sleeps(path)]
+    )
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert not list(case.root.glob("verify-*"))
+    assert not Path(f"/proc/{supervisor[0]}").exists()
+
+
+def sleeps(pid):
+    """Whether this is the job that runs the candidate, and not the evaluator's."""
+    with contextlib.suppress(OSError):
+        return pid.read_text() and list((pid.parent / "candidate").iterdir())
+    return False
