@@ -26,6 +26,7 @@ from ..evolution.outcomes import Outcome
 from ..evolution.statistics import mean
 from .check_bench import CheckBench
 from .interpreter import describe_interpreter
+from .isolation import Tier
 from .isolation.choice import find_isolation
 from .jobs import JobExit
 from .preparation import Grant, requirement_names
@@ -66,12 +67,15 @@ class Report:
     """Of all checks, each once."""
 
 
-async def verify(workspace: Workspace, node_id: int, *, rerun: bool, gpus: Sequence[int]) -> Report:
+async def verify(
+    workspace: Workspace, node_id: int, *, rerun: bool, gpus: Sequence[int], minimum: Tier = "landlock"
+) -> Report:
     """Check every run that a node's score is the mean of.
 
     Args:
         rerun: also run the candidate again, with the same seeds.
         gpus: devices that it may use for that.
+        minimum: the weakest sandbox to make do with.
 
     Raises:
         NotFound: there is no such node.
@@ -85,7 +89,7 @@ async def verify(workspace: Workspace, node_id: int, *, rerun: bool, gpus: Seque
     # Not among the jobs, where the daemon clears up; on the same disk, which has room for outputs.
     with tempfile.TemporaryDirectory(prefix="verify-", dir=workspace.paths.root) as root:
         try:
-            judge = await _judge(workspace, node, node.score_stage, tuple(gpus), Path(root))
+            judge = await _judge(workspace, node, node.score_stage, tuple(gpus), minimum, Path(root))
         except (NotFound, DomainError, SandboxUnavailable) as error:
             unchecked = [_unchecked(run, False, str(error)) for run in runs]
             return _report(node, node.score_stage, node.score, runs, unchecked)
@@ -95,7 +99,9 @@ async def verify(workspace: Workspace, node_id: int, *, rerun: bool, gpus: Seque
     return _report(node, node.score_stage, node.score, runs, checks)
 
 
-async def _judge(workspace: Workspace, node: Node, stage: str, gpus: tuple[int, ...], root: Path) -> _Judge:
+async def _judge(
+    workspace: Workspace, node: Node, stage: str, gpus: tuple[int, ...], minimum: Tier, root: Path
+) -> _Judge:
     campaign = await campaigns.get(workspace.read, node.campaign_id)
     domain = find_domain(campaign.domain)
     found = domain.spec.stage(stage)
@@ -103,7 +109,7 @@ async def _judge(workspace: Workspace, node: Node, stage: str, gpus: tuple[int, 
         raise DomainError(f"Expected domain {domain.name} to have the stage {stage}, but it no longer has.")
     packages = requirement_names(domain.spec.domain.requirements)
     interpreter = describe_interpreter(campaign.settings.python or sys.executable, packages)
-    grant = Grant(find_isolation(interpreter), interpreter, found.cpus, gpus[: found.gpus])
+    grant = Grant(find_isolation(interpreter, minimum), interpreter, found.cpus, gpus[: found.gpus])
     bench = CheckBench(root, domain, found, grant, known_before(domain, DataFingerprints()))
     return _Judge(workspace, node, campaign, domain, found, grant, bench)
 

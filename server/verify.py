@@ -23,7 +23,13 @@ async def verify_node(settings: Settings, node: str, *, rerun: bool, as_json: bo
         BadInput: the node has no score.
     """
     async with open_workspace(existing_workspace(settings.home)) as workspace:
-        report = await verify(workspace, parse_id(node, "n"), rerun=rerun, gpus=settings.gpu_devices())
+        report = await verify(
+            workspace,
+            parse_id(node, "n"),
+            rerun=rerun,
+            gpus=settings.gpu_devices(),
+            minimum=settings.sandbox_minimum,
+        )
     if as_json:
         fields = asdict(report) | {"node": short_id("n", report.node_id), "tolerance": TOLERANCE}
         print(json.dumps(fields, indent=1))
