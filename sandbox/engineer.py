@@ -25,7 +25,9 @@ from ..evolution.errors import EvolveError, SandboxUnavailable, StorageError
 from ..evolution.models import Campaign, Evaluation, Experiment
 from ..evolution.outcomes import Outcome, ResourceUsage
 from ..evolution.statistics import mean
+from . import cgroups
 from .cascade import End, Step, next_step
+from .holding import suspected
 from .interpreter import Interpreter, describe_interpreter
 from .isolation import Isolation, Tier
 from .isolation.choice import find_isolation
@@ -33,6 +35,7 @@ from .jobs import JobExit, JobFolder
 from .nursery import Nursery
 from .preparation import Grant, lay_down_job, requirement_names
 from .processes import end_orphans, remove, send
+from .provenance import DataFingerprints, known_before
 
 logger = logging.getLogger(__name__)
 
@@ -92,8 +95,10 @@ class Engineer:
     """and after so long a SIGKILL."""
     _flights: dict[int, _Flight] = field(default_factory=dict[int, _Flight])
     _nursery: Nursery = field(default_factory=Nursery)
+    _groups: Path | None = field(default_factory=cgroups.claim)
     _seen_version: int = -1
     _interpreters: dict[tuple[object, ...], Interpreter] = field(default_factory=dict[tuple[object, ...], Interpreter])
+    _data: DataFingerprints = field(default_factory=DataFingerprints)
     _isolations: dict[tuple[str, ...], Isolation] = field(default_factory=dict[tuple[str, ...], Isolation])
 
     async def run(self) -> None:
@@ -210,14 +215,14 @@ class Engineer:
                 await self._give_up(experiment.id, error)
 
     async def _begin(self, experiment: Experiment) -> None:
-        _, domain = await self._domain_of(experiment)
+        campaign, domain = await self._domain_of(experiment)
         step = await self._next_step(self.workspace.read, experiment, domain)
         if isinstance(step, Step) and self._room_for(step.stage) is None:
             return  # it keeps its place in the queue; a smaller one behind it may go first
         job: Job | None = None
         async with self.workspace.transaction() as tx:
             if await experiments.start(tx, experiment.id):  # false where it was cancelled meanwhile
-                job = await self._advance(tx, experiment, domain, step)
+                job = await self._advance(tx, experiment, campaign, domain, step)
         if job is not None:
             await self._launch(job)
 
@@ -235,10 +240,20 @@ class Engineer:
     async def _next_step(self, reader: Reader, experiment: Experiment, domain: Domain) -> Step | End:
         settled = [stored.evaluation for stored in await experiments.evaluations(reader, [experiment.id])]
         node = await nodes.get(reader, experiment.node_id)
-        return next_step(domain.spec, experiment.stage, experiment.seeds, settled, node.score is not None)
+        return next_step(
+            domain.spec, experiment.stage, experiment.seeds, settled, node.score is not None, experiment.quarantine
+        )
 
-    async def _advance(self, tx: Transaction, experiment: Experiment, domain: Domain, step: Step | End) -> Job | None:
+    async def _advance(
+        self, tx: Transaction, experiment: Experiment, campaign: Campaign, domain: Domain, step: Step | End
+    ) -> Job | None:
         """Order the next job of a running experiment, close it, or send it back to wait for room."""
+        if isinstance(step, End) and experiment.quarantine is None:
+            held = await suspected(tx, experiment, campaign, domain, step)
+            if held is not None:
+                logger.info("Holding e%d: %s", experiment.id, held.reason)
+                await experiments.hold(tx, experiment.id, held)
+                step = await self._next_step(tx, await experiments.get(tx, experiment.id), domain)
         if isinstance(step, End):
             await self._close(tx, experiment, domain, step)
             return None
@@ -302,7 +317,8 @@ class Engineer:
                 seed=job.seed,
                 files=await nodes.files(self.workspace.read, experiment.node_id),
                 token=job.token,
-                grant=Grant(self._isolation(interpreter), interpreter, job.cpus, job.gpus),
+                grant=Grant(self._isolation(interpreter), interpreter, job.cpus, job.gpus, self._groups),
+                provenance=await asyncio.to_thread(known_before, domain, self._data),  # it may read gigabytes, once
             )
             logger.info("Launching %s", job.folder)
             self._flights[job.id] = _Flight(job, self._nursery.start(folder))
@@ -318,14 +334,14 @@ class Engineer:
         launch: Job | None = None
         flight = self._flights.get(job.id, _Flight(job, None))
         try:
-            _, domain = await self._domain_of(experiment)
+            campaign, domain = await self._domain_of(experiment)
             evaluation = _evaluation(job, job_exit, domain)
             kept = self._keep(folder, job_exit, domain)
             async with self.workspace.transaction() as tx:
                 if await experiments.settle_job(tx, job, evaluation, _logs(folder), kept):
                     self._flights.pop(job.id, None)  # its slots are free for its own next stage
                     step = await self._next_step(tx, experiment, domain)
-                    launch = await self._advance(tx, experiment, domain, step)
+                    launch = await self._advance(tx, experiment, campaign, domain, step)
         except Exception:
             self._flights[job.id] = flight  # nothing was stored
             raise

@@ -24,7 +24,7 @@ import fcntl
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,6 +96,8 @@ class JobSpec:
     threads: int
     """How many threads the numerical libraries may start."""
     evaluator_sha256: str
+    provenance: dict[str, str] = field(default_factory=dict[str, str])
+    """What else the daemon knows of where the score will come from; stored with it."""
 
     @classmethod
     def from_json(cls, text: str | bytes) -> JobSpec:
@@ -133,7 +135,7 @@ class JobExit:
     limit: LimitHit | None
     usage: ResourceUsage
     environment: dict[str, str]
-    """Versions of interpreter and packages, CPU model, isolation tier, hash of the evaluator."""
+    """Versions of interpreter and packages, processor, isolation tier, hashes of evaluator, harness and data."""
     artifacts: tuple[str, ...]
     """Paths, relative to the job folder, of outputs and artifacts worth keeping."""
     started_at: float

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from packaging.requirements import Requirement
 
@@ -39,11 +40,13 @@ def lay_down_job(
     files: Mapping[str, str] | None,
     token: str,
     grant: Grant,
+    provenance: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Make the folder of a job, over whatever an attempt that never started left there.
 
     Args:
         files: the candidate; `None` for a job that only judges what the caller lays into out/.
+        provenance: what is known of where the score will come from, stored with it.
 
     Raises:
         OSError: the disk is full or cannot be written.
@@ -72,7 +75,8 @@ def lay_down_job(
     for path in folder.path.rglob("*"):  # whoever runs it is not root, and may not be the owner; who owns the workspace
         path.chmod(0o755 if path.is_dir() else 0o644)  # keeps others out of it
     harness = domain.spec.scripts.harness if files is not None else None
-    write_atomically(folder.spec, _job_spec(domain, stage, parameters, harness, token, grant).to_json().encode())
+    spec = replace(_job_spec(domain, stage, parameters, harness, token, grant), provenance=dict(provenance))
+    write_atomically(folder.spec, spec.to_json().encode())
 
 
 def _job_spec(

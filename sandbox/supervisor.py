@@ -277,8 +277,10 @@ class Supervision:
             **self._spec.interpreter.versions,
             "platform": platform.platform(),
             "cpu": cpu_model(),
+            **({"gpu": ", ".join(gpu_models(self._spec.gpus))} if self._spec.gpus else {}),
             "tier": self._tier,
             "evaluator_sha256": self._spec.evaluator_sha256,
+            **self._spec.provenance,
         }
 
 
@@ -311,6 +313,17 @@ def cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def gpu_models(devices: tuple[int, ...], told: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
+    """Names of GPUs by their device numbers, as the driver tells them."""
+    models: dict[int, str] = {}
+    for information in told.glob("*/information"):
+        lines = [line.partition(":") for line in information.read_text(errors="replace").splitlines()]
+        fields = {name.strip(): value.strip() for name, _, value in lines}
+        if fields.get("Device Minor", "").isdecimal():
+            models[int(fields["Device Minor"])] = fields.get("Model", "unknown")
+    return [models.get(device, "unknown") for device in devices]
 
 
 if __name__ == "__main__":
