@@ -93,6 +93,8 @@ class JobSpec:
     outputs: tuple[OutputRule, ...]
     artifacts: tuple[ArtifactRule, ...]
     gpus: tuple[int, ...]
+    groups: str | None
+    """Folder in which its sandboxes get control groups of their own, where some are delegated to us."""
     threads: int
     """How many threads the numerical libraries may start."""
     evaluator_sha256: str

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 
 from packaging.requirements import Requirement
@@ -28,6 +29,8 @@ class Grant:
     interpreter: Interpreter
     cpus: int
     gpus: tuple[int, ...]
+    groups: Path | None = None
+    """Where sandboxes get control groups of their own."""
 
 
 def lay_down_job(
@@ -94,6 +97,7 @@ def _job_spec(
         interpreter=grant.interpreter,
         threads=grant.cpus,
         gpus=grant.gpus,
+        groups=str(grant.groups) if grant.groups is not None else None,
         harness=harness,
         evaluator=domain.spec.scripts.evaluator,
         public_data=str(public) if public is not None else None,
