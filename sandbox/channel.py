@@ -408,10 +408,8 @@ class _Server:
 
 
 def _answer(functions: Mapping[str, Callable[..., Any]] | ModuleType, call: Frame) -> Arrays:
-    if isinstance(functions, ModuleType):
-        function = getattr(functions, call.label, None)
-    else:
-        function = functions.get(call.label)
+    known = vars(functions) if isinstance(functions, ModuleType) else functions
+    function = known.get(call.label)
     if not callable(function):
         raise AttributeError(f"Expected the candidate to define {call.label}, but it does not.")
     result: Any = function(**call.arrays)

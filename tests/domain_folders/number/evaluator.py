@@ -1,8 +1,9 @@
 import json
 import math
+import sys
 
 try:
-    with open("/job/outputs/number.json") as stream:
+    with open(f"{sys.argv[1]}/outputs/number.json") as stream:
         value = json.load(stream)
     if type(value) not in (int, float) or not math.isfinite(value) or value > 100:
         result = {"invalid": f"Expected a finite number up to 100, but got {str(value)[:50]}."}
@@ -10,5 +11,5 @@ try:
         result = {"metrics": {"value": float(value)}}
 except ValueError as error:
     result = {"invalid": f"Expected JSON, but {error}."}
-with open("/job/result/metrics.json", "w") as stream:
+with open(f"{sys.argv[1]}/result/metrics.json", "w") as stream:
     json.dump(result, stream)
