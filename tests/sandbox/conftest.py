@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from asi_evolve.evolution.errors import SandboxUnavailable
 from asi_evolve.sandbox.interpreter import describe_interpreter
-from asi_evolve.sandbox.isolation.choice import find_isolation
+from asi_evolve.sandbox.isolation import from_fields
+from asi_evolve.sandbox.isolation.choice import find_isolation, try_tiers
 from asi_evolve.sandbox.jobs import JobFolder, JobSpec, Limits, OutputRule, write_atomically
 from asi_evolve.sandbox.processes import start_supervisor
+
+from .shape_lab import ShapeLab
 
 HARNESS = """
 import sys
@@ -97,3 +100,17 @@ def lab(tmp_path, isolation, interpreter, monkeypatch):
         evaluator_sha256="0" * 64,
     )
     return SandboxLab(tmp_path / "jobs", spec)
+
+
+@pytest.fixture(scope="session", params=["bwrap", "landlock"])
+def tier(request, interpreter):
+    """The tiers of both kinds, with namespaces and without, as far as they work here."""
+    (*_, attempt) = try_tiers(interpreter, [request.param])
+    if attempt.failure is not None:
+        pytest.skip(f"no {request.param} on this machine: {attempt.failure}")
+    return from_fields(attempt.fields)
+
+
+@pytest.fixture
+def shapes(tmp_path, tier, interpreter):
+    return ShapeLab(tmp_path / "jobs", tier, interpreter)
