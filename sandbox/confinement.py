@@ -47,7 +47,7 @@ class Ended:
     """How a confined program ended."""
 
     status: int | None
-    """Its exit status, 128 + n after signal n; `None` where it was stopped."""
+    """Its exit status, 128 + n after signal n; `None` where we ended it."""
     limit: LimitHit | None
     usage: ResourceUsage
     stopped: bool = False
@@ -371,7 +371,9 @@ class _Confined:
             peak_memory_mb=watcher.peak_memory / MB,
             peak_pids=watcher.peak_pids,
         )
-        return Ended(None if limit is not None or self._stopped else status, limit, usage, self._stopped)
+        if limit is not None or self._stopped or (self._killed and status == 128 + signal.SIGKILL):
+            status = None  # by us
+        return Ended(status, limit, usage, self._stopped)
 
     def _limit_in_hindsight(self, status: int | None, cpu: float, watcher: Watcher) -> LimitHit | None:
         """A bound that the kernel held, or that was passed between two looks."""

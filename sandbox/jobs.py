@@ -97,7 +97,7 @@ class JobSpec:
     """Tier and how it works on this machine, as the daemon found out: `isolation.from_fields` reads it."""
     interpreter: Interpreter
     harness: str | None
-    """File name inside harness/; `None` where out/ holds all outputs already, and only the evaluator is to run."""
+    """File name inside harness/; `None` where the files in out/ are given and only have to be judged."""
     evaluator: str
     """File name inside evaluator/."""
     public_data: str | None

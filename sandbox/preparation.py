@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hmac
 import json
+import secrets
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -30,8 +31,8 @@ class Grant:
     interpreter: Interpreter
     cpus: int
     gpus: tuple[int, ...]
-    seed_key: bytes
-    """What the seeds that no candidate may see are made from."""
+    seed_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    """What the seeds that no candidate may see are made from; one of its own where nothing has to be made again."""
 
 
 def lay_down_job(
@@ -41,11 +42,14 @@ def lay_down_job(
     instance: str | None,
     stage: Stage,
     seed: int,
-    files: Mapping[str, str],
+    files: Mapping[str, str] | None,
     token: str,
     grant: Grant,
 ) -> None:
     """Make the folder of a job, over whatever an attempt that never started left there.
+
+    Args:
+        files: the candidate; `None` for a job that only judges what the caller lays into out/.
 
     Raises:
         OSError: the disk is full or cannot be written.
@@ -53,7 +57,7 @@ def lay_down_job(
     shutil.rmtree(folder.path, ignore_errors=True)
     for part in (folder.path, folder.candidate, folder.out, folder.outputs, folder.result):
         part.mkdir(parents=True)
-    for path, text in files.items():
+    for path, text in (files or {}).items():
         target = folder.candidate / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
@@ -78,7 +82,11 @@ def lay_down_job(
     for path in folder.path.rglob("*"):  # whoever runs it is not root, and may not be the owner; who owns the workspace
         path.chmod(0o755 if path.is_dir() else 0o644)  # keeps others out of it
     spec = _job_spec(domain, stage, parameters, token, grant)
-    spec = replace(spec, hidden_seed=_hidden_seed(grant.seed_key, domain.name, name, stage.name, seed))
+    spec = replace(
+        spec,
+        harness=spec.harness if files is not None else None,
+        hidden_seed=_hidden_seed(grant.seed_key, domain.name, name, stage.name, seed),
+    )
     write_atomically(folder.spec, spec.to_json().encode())
 
 

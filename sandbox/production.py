@@ -18,6 +18,12 @@ from .outputs import take_over
 from .programs import Programs
 
 LAST_LINE = 500
+REFUSALS = ("Permission denied", "Operation not permitted")
+WITHOUT_NAMESPACES = {
+    "landlock": "Perhaps it is this: tier landlock shares /dev/shm, network and process table with the host, so "
+    "a candidate may use no shared memory (multiprocessing locks and pools, DataLoader workers), no sockets (gloo), "
+    "and no chmod. With bubblewrap or user namespaces it has its own: asi-evolve doctor tells what is in their way.",
+}
 CANDIDATE_FAULT_STATUS = 86
 """A trainer's word that the candidate is at fault; as in `channel.py`, which is not imported: it needs numpy."""
 
@@ -104,7 +110,7 @@ class Production:
         if ended.limit is not None:
             return Failure(Outcome.LIMIT, limit_sentence(ended.limit, part), ended.limit)
         if ended.status != 0:
-            sentence = exit_sentence(ended, log)
+            sentence = exit_sentence(ended, log, self._isolation.name)
             return Failure(Outcome.CANDIDATE_ERROR, f"In the {part}: {sentence}" if part else sentence)
         return None
 
@@ -135,7 +141,7 @@ class Production:
             return f"The candidate's process: {limit_sentence(candidate.limit)}"
         if candidate.status is None:
             return "The candidate's process was alive."
-        return f"The candidate's process: {exit_sentence(candidate, self._folder.stderr)}"
+        return f"The candidate's process: {exit_sentence(candidate, self._folder.stderr, self._isolation.name)}"
 
     def _count(self, usage: ResourceUsage, gpus: tuple[int, ...]) -> None:
         self.usage = one_after_the_other(self.usage, replace(usage, gpu_seconds=usage.wall_seconds * len(gpus)))
@@ -188,7 +194,7 @@ def limit_sentence(limit: LimitHit, part: str = "") -> str:
     return f"{who} the bound on {limit.name}: used {limit.used:.4g} of {limit.allowed:.4g} {limit.unit}."
 
 
-def exit_sentence(ended: Ended, log: Path) -> str:
+def exit_sentence(ended: Ended, log: Path, tier: str = "") -> str:
     """How a program left, with the last line that it wrote to its log: where Python names an exception."""
     status = ended.status
     if status is not None and status > 128 and status - 128 in set(signal.Signals):
@@ -196,11 +202,17 @@ def exit_sentence(ended: Ended, log: Path) -> str:
     else:
         how = f"It left with exit status {status}"
     line = last_line(log)
-    return f"{how}: {line}" if line else f"{how} and printed nothing to stderr."
+    words = f"{how}: {line}" if line else f"{how} and printed nothing to stderr."
+    if tier in WITHOUT_NAMESPACES and any(refusal in _text(log) for refusal in REFUSALS):
+        words += f" {WITHOUT_NAMESPACES[tier]}"
+    return words
 
 
 def last_line(log: Path) -> str:
     """The last line of a log that holds anything; empty where none does."""
-    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in _text(log).splitlines() if line.strip()]
     return excerpt(lines[-1], LAST_LINE) if lines else ""
+
+
+def _text(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""

@@ -31,6 +31,7 @@ from .production import Production, exit_sentence, limit_sentence
 from .programs import Programs
 
 MAX_REFUSAL = 1200
+EVALUATOR_OVER_BOUND = "The evaluator went over a bound"
 ROOM_POLL_S = 1.0
 
 
@@ -138,7 +139,7 @@ class Supervision:
     def _verdict(self, judged: Ended, artifacts: tuple[str, ...]) -> JobExit:
         """What the evaluator says. Where it fails, that is never the candidate's fault."""
         if judged.limit is not None:
-            reason = f"The evaluator went over a bound: {limit_sentence(judged.limit)}"
+            reason = f"{EVALUATOR_OVER_BOUND}: {limit_sentence(judged.limit)}"
             return self._end(Outcome.INFRASTRUCTURE_ERROR, reason)
         if judged.status != 0:
             reason = f"The evaluator failed: {exit_sentence(judged, self._folder.evaluator_log)}"

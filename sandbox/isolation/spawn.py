@@ -57,6 +57,7 @@ def collect(report: int, start: Callable[[], None], at_end: Callable[[], None] =
     program = os.fork()
     if program == 0:
         try:
+            os.set_inheritable(report, False)  # what it says is believed
             start()
         except Exception as error:  # noqa: BLE001 -- as above
             _say(error)
