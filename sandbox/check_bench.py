@@ -92,7 +92,7 @@ class CheckBench:
                 return Ran(_ended(Outcome.CANCELLED, "The check was stopped."), {})
             end = folder.read_exit()
             if end is None:
-                end_orphans(folder)
+                end_orphans(folder.path.name)
                 return Ran(_ended(Outcome.LOST, f"The supervisor died: {_last_words(folder)}"), {})
             prefix = "outputs/"
             taken = [path.removeprefix(prefix) for path in end.artifacts if path.startswith(prefix)]

@@ -144,7 +144,7 @@ class Engineer:
                 # first line: no sandbox has been started.
                 await self._launch(flight.job)
             case "died":
-                end_orphans(folder)
+                end_orphans(flight.job.token)
                 cancelled = _ended(flight.job, Outcome.CANCELLED, "Cancelled while it ran.")
                 lost = _lost(flight.job, _last_words(folder))
                 await self._settle(flight.job, cancelled if flight.cancelled_at is not None else lost)

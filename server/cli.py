@@ -68,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="end after so long without work; default 600",
     )
+    engineer.add_argument(
+        "--sandbox-minimum",
+        choices=("bwrap", "userns", "landlock", "unconfined"),
+        dest="sandbox_minimum",
+        help="the weakest sandbox that experiments may run in; default landlock",
+    )
     engineer.set_defaults(run=_engineer)
 
     doctor = commands.add_parser("doctor", parents=[workspace], help="check what this machine can do")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Callable
 
@@ -9,7 +10,9 @@ from ..database.workspace import WorkspacePaths
 from ..evolution.errors import EvolveError
 from ..sandbox.daemon_lock import daemon_about
 from ..sandbox.interpreter import describe_interpreter
-from ..sandbox.isolation.choice import find_isolation
+from ..sandbox.isolation import TIERS
+from ..sandbox.isolation.choice import STRENGTH, remedy, try_tiers
+from ..sandbox.isolation.seccomp import ARCHITECTURES
 from .findings import Finding
 from .installation import domains, embedder, extension_loading, extras, interpreter, own_version, sqlite
 from .machine import cgroup, disks, gpus
@@ -48,11 +51,33 @@ def _workspace(settings: Settings) -> Finding:
 
 
 def _isolation(settings: Settings) -> Finding:
+    """Every tier is tried anew: somebody may just have mended one."""
+    wanted = [tier for tier in TIERS if tier != "unconfined" or settings.sandbox_minimum == "unconfined"]
     try:
-        isolation = find_isolation(describe_interpreter(settings.python or sys.executable, ()))
+        attempts = try_tiers(describe_interpreter(settings.python or sys.executable, ()), wanted, all_of_them=True)
     except EvolveError as error:
         return Finding("sandbox", "problem", str(error))
-    return Finding("sandbox", "ok", f"tier {isolation.name}")
+    working = [attempt.tier for attempt in attempts if attempt.failure is None]
+    failed = [f"{attempt.how}: {attempt.failure}" for attempt in attempts if attempt.tier not in working]
+    missing = f"; not working: {'; '.join(failed)}" if failed else ""
+    best = working[0] if working else None
+    if best is None or STRENGTH[best] < STRENGTH[settings.sandbox_minimum]:
+        text = f"none of tier {settings.sandbox_minimum} or stronger works{missing}"
+        return Finding("sandbox", "problem", text, remedy())
+    others = f" ({', '.join(working[1:])} would work as well)" if working[1:] else ""
+    text = f"tier {best}{others}{missing}{_about_the_filter()}"
+    if best in ("bwrap", "userns", "seatbelt"):
+        return Finding("sandbox", "ok", text)
+    weak = (
+        "no candidate can use shared memory, sockets or worker pools" if best == "landlock" else "nothing is confined"
+    )
+    return Finding("sandbox", "warning", f"{text}; in this tier {weak}", remedy())
+
+
+def _about_the_filter() -> str:
+    if sys.platform != "linux" or platform.machine() in ARCHITECTURES:
+        return ""
+    return f"; no filter of system calls, which is made for {' and '.join(ARCHITECTURES)}"
 
 
 def _daemon(settings: Settings) -> Finding:

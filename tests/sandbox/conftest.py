@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from asi_evolve.evolution.errors import SandboxUnavailable
 from asi_evolve.sandbox.interpreter import describe_interpreter
-from asi_evolve.sandbox.isolation import from_fields
+from asi_evolve.sandbox.isolation import TIERS, from_fields
 from asi_evolve.sandbox.isolation.choice import find_isolation, try_tiers
 from asi_evolve.sandbox.jobs import JobFolder, JobSpec, Limits, OutputRule, write_atomically
 from asi_evolve.sandbox.processes import start_supervisor
@@ -80,6 +80,13 @@ def isolation(interpreter):
         pytest.skip(f"no sandbox on this machine: {error}")
 
 
+@pytest.fixture(scope="session")
+def working_tiers(interpreter):
+    """Tier to what makes it, of those that can run here."""
+    attempts = try_tiers(interpreter, TIERS, all_of_them=True)
+    return {attempt.tier: attempt.fields for attempt in attempts if attempt.failure is None}
+
+
 @pytest.fixture
 def lab(tmp_path, isolation, interpreter, monkeypatch):
     monkeypatch.setenv("LAB_SECRET", "hunter2")
@@ -102,13 +109,12 @@ def lab(tmp_path, isolation, interpreter, monkeypatch):
     return SandboxLab(tmp_path / "jobs", spec)
 
 
-@pytest.fixture(scope="session", params=["bwrap", "landlock"])
-def tier(request, interpreter):
+@pytest.fixture(params=["bwrap", "landlock"])
+def tier(request, working_tiers):
     """The tiers of both kinds, with namespaces and without, as far as they work here."""
-    (*_, attempt) = try_tiers(interpreter, [request.param])
-    if attempt.failure is not None:
-        pytest.skip(f"no {request.param} on this machine: {attempt.failure}")
-    return from_fields(attempt.fields)
+    if request.param not in working_tiers:
+        pytest.skip(f"no {request.param} on this machine")
+    return from_fields(working_tiers[request.param])
 
 
 @pytest.fixture

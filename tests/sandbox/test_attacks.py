@@ -22,8 +22,7 @@ import asi_evolve
 import pytest
 from asi_evolve.domains.loader import find_domain
 from asi_evolve.evolution.outcomes import Outcome
-from asi_evolve.sandbox.isolation import TIERS, marks
-from asi_evolve.sandbox.isolation.choice import try_tiers
+from asi_evolve.sandbox.isolation import marks
 from asi_evolve.sandbox.jobs import JobFolder
 from asi_evolve.sandbox.preparation import Grant, lay_down_job
 
@@ -41,13 +40,6 @@ BOUNDS = {
     "output_mb": 8.0,
     "pids": 64,
 }
-
-
-@pytest.fixture(scope="session")
-def working_tiers(interpreter):
-    """Tier to what makes it, of those that can run here."""
-    attempts = try_tiers(interpreter, TIERS, all_of_them=True)
-    return {attempt.tier: attempt.fields for attempt in attempts if attempt.failure is None}
 
 
 @pytest.fixture(params=["bwrap", "userns", "landlock"])

@@ -255,7 +255,9 @@ def test_two_full_pipes_do_not_wait_for_each_other(connect, tmp_path):
     stub = "import os, struct, sys, time\nw = int(os.environ['CHANNEL_WRITE'])\n"
     stub += "def send(data):\n    while data: data = data[os.write(w, data):]\n"
     stub += "send(struct.pack('<4sBBHIQ', b'AEC1', 1, 0, 0, 0, 0))\n"
-    stub += "time.sleep(0.2)\nsend(struct.pack('<4sBBHIQ', b'AEC1', 3, 0, 0, 1, 10**6) + bytes(10**6))\ntime.sleep(60)\n"
+    stub += (
+        "time.sleep(0.2)\nsend(struct.pack('<4sBBHIQ', b'AEC1', 3, 0, 0, 1, 10**6) + bytes(10**6))\ntime.sleep(60)\n"
+    )
     (tmp_path / "eager.py").write_text(stub)
     candidate = connect("", stub=str(tmp_path / "eager.py"))
     with pytest.raises(CandidateGarbled, match="before the call was read"):

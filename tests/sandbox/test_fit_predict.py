@@ -94,7 +94,10 @@ def test_the_predict_is_a_fresh_process_with_a_fresh_tmp(shapes):
     top = "FRESH = not os.path.exists(os.environ['TMPDIR'] + '/note')"
     candidate = model(
         fit="open(os.environ['TMPDIR'] + '/note', 'w').write(str(os.getpid())); sys.note = 1; return 0.0",
-        predict="print(json.dumps([FRESH, hasattr(sys, 'note'), 'note' in os.listdir(os.environ['TMPDIR'])])); return 0.0 * x",
+        predict="""
+            print(json.dumps([FRESH, hasattr(sys, 'note'), 'note' in os.listdir(os.environ['TMPDIR'])]))
+            return 0.0 * x
+        """,
         top=top,
     )
     end = shapes.run("curve", candidate)
@@ -144,7 +147,7 @@ def test_a_pickle_in_a_checkpoint_runs_in_the_sandbox_alone(shapes, tmp_path):
         ("os.symlink('/etc/hostname', place + '/link')", "link"),
         ("os.symlink('/', place + '/root')", "root"),
         ("open(place + '/large', 'wb').write(bytes(100_001))", "100000 bytes"),
-        ("open(place + '/a', 'wb').write(bytes(60_000)); open(place + '/b', 'wb').write(bytes(60_000))", "100000 bytes"),
+        ("[open(place + name, 'wb').write(bytes(60_000)) for name in ('/a', '/b')]", "100000 bytes"),
         ("open(place + '/sparse', 'wb').truncate(19_000_000)", "100000 bytes"),
         ("[open(f'{place}/{n}', 'w') for n in range(5)]", "4 files"),
         ("os.mkfifo(place + '/pipe')", "plain file"),
@@ -202,7 +205,9 @@ def test_a_generator_that_fails_is_never_the_candidates_fault(shapes):
     assert "no points today" in end.reason
     assert not shapes.last().stdout.exists()
     limits = replace(shapes.spec().evaluator_limits, wall_seconds=0.5)
-    end = shapes.run("curve", scripts={"generator/generator.py": "import time; time.sleep(60)"}, evaluator_limits=limits)
+    end = shapes.run(
+        "curve", scripts={"generator/generator.py": "import time; time.sleep(60)"}, evaluator_limits=limits
+    )
     assert end.outcome is Outcome.INFRASTRUCTURE_ERROR
     assert "generator" in end.reason
     assert end.limit is None

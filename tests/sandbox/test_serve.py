@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from asi_evolve.evolution.outcomes import Outcome
-from asi_evolve.sandbox.processes import start_supervisor
+from asi_evolve.sandbox.processes import end_orphans, start_supervisor
 
 from ..waiting import until
 from .shape_lab import TREE
@@ -57,13 +57,15 @@ if not sys.argv.count("seen"):
         for file, size in (("mem", 1), ("environ", 1), ("maps", 1)):
             try:
                 with open(f"/proc/{name}/{file}", "rb") as stream:
-                    if file != "mem" and stream.read(size): reached.append([name, file, open(f"/proc/{name}/cmdline").read()])
+                    command = open(f"/proc/{name}/cmdline").read()
+                    if file != "mem" and stream.read(size): reached.append([name, file, command])
             except OSError: pass
         try: reached += [os.readlink(f"/proc/{name}/fd/{n}") for n in os.listdir(f"/proc/{name}/fd")]
         except OSError: pass
-        try: os.kill(int(name), 0) if int(name) > 2 else None
-        except OSError: continue
-        reached.append([name, "signal", ""])
+        if int(name) > 1:  # which is its own namespace's, or the host's
+            try: os.kill(int(name), 0)
+            except OSError: continue
+            reached.append([name, "signal", ""])
     ends = [os.readlink(f"/proc/self/fd/{n}") for n in (os.environ["CHANNEL_READ"], os.environ["CHANNEL_WRITE"])]
     held = [os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")
             if os.path.exists(f"/proc/self/fd/{n}")]
@@ -73,17 +75,16 @@ return np.zeros_like(logits)"""
     end = shapes.run("bandit", rule(look))
     assert end.outcome is Outcome.SCORED, (end.reason, shapes.last().stderr.read_text())
     reached, ends, pipes = shapes.said()
-    if shapes.grant.isolation.has_namespaces:
-        assert reached == []
-    else:  # one /proc: processes can be counted, and their command lines read, but not reached
-        assert [line for line in reached if line[1] != "signal"] == []
+    assert reached == []
     assert ends == 2
     assert pipes == 4  # stdout, stderr, and its two ends
 
 
 def test_the_trainer_has_nothing_of_the_candidates(shapes):
     trainer = (shapes.lay_down("bandit").harness / "trainer.py").read_text()
-    end = shapes.run("bandit", scripts={"harness/trainer.py": f"{TREE}\nimport json\nprint(json.dumps(tree()))\n{trainer}"})
+    end = shapes.run(
+        "bandit", scripts={"harness/trainer.py": f"{TREE}\nimport json\nprint(json.dumps(tree()))\n{trainer}"}
+    )
     assert end.outcome is Outcome.SCORED, end.reason
     assert shapes.said("trainer") == ["channel/channel.py", "harness/trainer.py", "params.json"]
 
@@ -128,7 +129,7 @@ def test_a_candidate_that_hangs_is_given_up_by_the_trainers_clock(shapes):
 
 
 def test_a_bound_that_the_candidate_passes_is_its_limit_and_the_trainer_lives_to_say_so(shapes):
-    bomb = "keep = []\nwhile True: keep.append(bytes(4_000_000))"
+    bomb = "keep = []\nwhile True: keep.append(b'x' * 4_000_000)"
     end = shapes.run("bandit", rule(bomb))
     assert end.outcome is Outcome.LIMIT, end.reason
     assert end.limit.name == "memory"
@@ -173,7 +174,9 @@ def test_a_trainer_may_go_on_without_its_candidate(shapes):
     """What a death means is for trainer and evaluator to say."""
     trainer = (shapes.lay_down("bandit").harness / "trainer.py").read_text()
     trainer = trainer.replace("    answer = candidate.call(", "    try:\n      answer = candidate.call(")
-    trainer = trainer.replace('    change = answer["value"]', '    except Exception: continue\n    change = answer["value"]')
+    trainer = trainer.replace(
+        '    change = answer["value"]', '    except Exception: continue\n    change = answer["value"]'
+    )
     end = shapes.run("bandit", rule("os._exit(1)"), scripts={"harness/trainer.py": trainer})
     assert end.outcome is Outcome.SCORED, end.reason
     assert end.metrics["reward"] == pytest.approx(0.5)
@@ -209,6 +212,7 @@ def test_a_killed_supervisor_takes_both_sandboxes_along(shapes):
     sandboxed = until(lambda: len(found := supervised_processes(supervisor.pid)) >= 4 and found)
     supervisor.kill()
     supervisor.wait()
+    end_orphans(job.read_spec().token)  # the daemon does, which tier landlock needs
     until(lambda: not any(is_alive(pid) for pid in sandboxed), 10)
     assert json.loads(job.spec.read_text())["shape"] == "serve"
     assert job.liveness() == "died"

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-job = Path(sys.argv[1])
-sys.path.insert(0, str(job / "channel"))
+sys.path.insert(0, sys.argv[1] + "/channel")
 from channel import Candidate, CandidateFailed
 
+job = Path(sys.argv[1])
 params = json.loads((job / "params.json").read_text())
 sizes = params["parameters"]
 random = np.random.default_rng(params["hidden_seed"])

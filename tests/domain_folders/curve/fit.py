@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-job = Path(sys.argv[1])
-sys.path.insert(0, str(job / "candidate"))
+sys.path.insert(0, sys.argv[1] + "/candidate")
 from model import fit, predict
 
+job = Path(sys.argv[1])
 with np.load(job / "train" / "points.npz") as points:
     x, y = points["x"], points["y"]
 model = fit(x, y)
