@@ -112,7 +112,8 @@ class Frame:
         for name, value in self.arrays.items():
             array = np.asarray(value)
             forms.append(_pack_form(name, array))
-            bodies.append(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+            code = _CODES[array.dtype.name]
+            bodies.append((array if array.dtype == _DTYPES[code] else array.astype(_DTYPES[code])).tobytes())
         rest = b"".join((label, *forms, *bodies))
         if len(rest) > max_bytes:
             raise Malformed(f"Expected arrays of at most {max_bytes} bytes together, but got {len(rest)}.")
