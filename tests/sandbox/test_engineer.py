@@ -12,6 +12,7 @@ import pytest
 from asi_evolve.database import campaigns, experiments, nodes
 from asi_evolve.database.connection import find_driver
 from asi_evolve.database.workspace import open_workspace
+from asi_evolve.domains.loader import load_domain
 from asi_evolve.evolution.models import CampaignSettings
 from asi_evolve.evolution.outcomes import ExperimentStatus, Outcome, ResourceUsage
 from asi_evolve.sandbox import supervisor
@@ -38,21 +39,21 @@ async def workspace(tmp_path):
         yield opened
 
 
-async def order(workspace, *, seconds=0.0, domain=NUMBER_DOMAIN, python=None):
-    """Queue an experiment that runs so long and scores 7; its number."""
+async def order(workspace, *, seconds=0.0, domain=NUMBER_DOMAIN, python=None, name="number", files=None):
+    """Queue an experiment, without `files` one that runs so long and scores 7; its number."""
     async with workspace.transaction() as tx:
         campaign = await campaigns.add(
             tx,
             name="c",
             goal="",
             domain=str(domain),
-            domain_name="number",
+            domain_name=name,
             domain_version="1",
             instance=None,
             settings=CampaignSettings(python=python),
         )
         program = f"import time\ndef number(seed):\n    time.sleep({seconds})\n    return 7.0\n"
-        node = await nodes.add(tx, nodes.NewNode(campaign, "n", "m", {"number.py": program}, "f"))
+        node = await nodes.add(tx, nodes.NewNode(campaign, "n", "m", files or {"number.py": program}, "f"))
         return await experiments.enqueue(tx, campaign_id=campaign, node_id=node, stage="explore", seeds=[0])
 
 
@@ -124,6 +125,23 @@ async def test_a_database_that_fails_while_a_job_is_launched_is_not_the_end_of_i
 @pytest.fixture
 def own_domain(tmp_path):
     return Path(shutil.copytree(NUMBER_DOMAIN, tmp_path / "number"))
+
+
+@pytest.mark.parametrize(("shape", "metric"), [("curve", "error"), ("bandit", "reward")])
+async def test_the_daemon_runs_every_shape_and_keeps_the_logs_of_its_programs(workspace, tmp_path, shape, metric):
+    domain = tmp_path / shape
+    shutil.copytree(NUMBER_DOMAIN.parent / shape, domain)
+    program = "predict.py" if shape == "curve" else "trainer.py"
+    (domain / program).write_text("print('said by ' + __file__)\n" + (domain / program).read_text())
+    numbers = [await order(workspace, domain=domain, name=shape, files=load_domain(domain).baseline) for _ in range(2)]
+    async with at_work(daemon(workspace)):
+        found = [await finished(workspace, number, seconds=60) for number in numbers]
+    assert [entry.outcome for entry in found] == [Outcome.SCORED] * 2, found[0].reason
+    assert found[0].score == found[1].score  # the same hidden seed for both
+    (stored,) = await experiments.evaluations(workspace.read, [numbers[0]])
+    assert metric in stored.evaluation.metrics
+    logs = await experiments.log(workspace.read, stored.id)
+    assert "said by" in logs["predict" if shape == "curve" else "trainer"]
 
 
 def raise_version(domain):
