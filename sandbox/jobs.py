@@ -266,6 +266,13 @@ class JobFolder:
         # It may have published its exit and let go of the lock between our two looks.
         return "exited" if self.exit.exists() else "died"
 
+    def sign_of_life(self) -> float | None:
+        """Something that changes every second while the supervisor works."""
+        try:
+            return self.pid.stat().st_mtime
+        except OSError:
+            return None
+
     def supervisor_pid(self) -> int | None:
         """Process id of the supervisor, once it has started."""
         try:

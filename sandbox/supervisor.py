@@ -9,13 +9,16 @@ its sandboxes die with it, and the lock that comes free tells the daemon.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import platform
+import shutil
 import signal
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,9 @@ from .programs import Programs
 MAX_REFUSAL = 1200
 EVALUATOR_OVER_BOUND = "The evaluator went over a bound"
 ROOM_POLL_S = 1.0
+SIGN_OF_LIFE_S = 1.0
+FULL_BYTES = 1_000_000
+"""With less than this free, a disk counts as full."""
 
 
 def main() -> int:
@@ -47,19 +53,37 @@ def main() -> int:
     _adopt_orphans()
     folder = JobFolder(options.folder)
     folder.pid.write_text(str(os.getpid()))
-    publish(folder, Supervision(folder, folder.read_spec(), cancel).run())
+    with _signs_of_life(folder):
+        publish(folder, Supervision(folder, folder.read_spec(), cancel).run())
     return 0
 
 
+@contextlib.contextmanager
+def _signs_of_life(folder: JobFolder) -> Iterator[None]:
+    """Every second, whatever we are at: the daemon wakes or ends a supervisor that shows none."""
+
+    def show(*_: Any) -> None:
+        with contextlib.suppress(OSError):
+            os.utime(folder.pid)
+
+    signal.signal(signal.SIGALRM, show)
+    signal.setitimer(signal.ITIMER_REAL, SIGN_OF_LIFE_S, SIGN_OF_LIFE_S)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 def publish(folder: JobFolder, job_exit: JobExit) -> None:
-    """Write the end of the job down, once the disk has room for it: without it the job would count as lost. The daemon
-    waits for room as well, and ends us where the experiment is cancelled."""
+    """Write the end of the job down, once the disk has room for it: without it the job would count as lost. What the
+    candidate wrote gives way, since what counts of it has been taken over. The daemon waits for room as well, and ends
+    us where the experiment is cancelled."""
     while True:
         try:
             folder.write_exit(job_exit)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
+            for written in (folder.out, folder.fit, folder.checkpoint):
+                shutil.rmtree(written, ignore_errors=True)
             time.sleep(ROOM_POLL_S)
         else:
             return
@@ -161,6 +185,9 @@ class Supervision:
         metrics: dict[str, float] | None = None,
         artifacts: tuple[str, ...] = (),
     ) -> JobExit:
+        if outcome in (Outcome.CANDIDATE_ERROR, Outcome.INVALID_OUTPUT) and self._disk_is_full():
+            outcome = Outcome.INFRASTRUCTURE_ERROR
+            reason = f"The disk that holds the workspace was full while it ran. {reason}"
         return JobExit(
             token=self._spec.token,
             outcome=outcome,
@@ -173,6 +200,10 @@ class Supervision:
             started_at=self._began,
             finished_at=time.time(),
         )
+
+    def _disk_is_full(self) -> bool:
+        state = os.statvfs(self._folder.path)
+        return state.f_bavail * state.f_frsize < FULL_BYTES
 
     def _environment(self) -> dict[str, str]:
         return {

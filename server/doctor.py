@@ -10,7 +10,7 @@ from ..database.workspace import WorkspacePaths
 from ..evolution.errors import EvolveError
 from ..sandbox.daemon_lock import daemon_about
 from ..sandbox.interpreter import describe_interpreter
-from ..sandbox.isolation import TIERS
+from ..sandbox.isolation import TIERS, Tier
 from ..sandbox.isolation.choice import STRENGTH, remedy, try_tiers
 from ..sandbox.isolation.seccomp import ARCHITECTURES
 from .findings import Finding
@@ -52,7 +52,7 @@ def _workspace(settings: Settings) -> Finding:
 
 def _isolation(settings: Settings) -> Finding:
     """Every tier is tried anew: somebody may just have mended one."""
-    wanted = [tier for tier in TIERS if tier != "unconfined" or settings.sandbox_minimum == "unconfined"]
+    wanted: list[Tier] = [tier for tier in TIERS if tier != "unconfined" or settings.sandbox_minimum == "unconfined"]
     try:
         attempts = try_tiers(describe_interpreter(settings.python or sys.executable, ()), wanted, all_of_them=True)
     except EvolveError as error:

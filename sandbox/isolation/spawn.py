@@ -91,7 +91,7 @@ def _set_bound(which: int, soft: int, hard: int) -> None:
 
 
 def _forget_signal_handlers() -> None:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+    for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
 
 

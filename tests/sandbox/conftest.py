@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from asi_evolve.database.workspace import open_workspace
 from asi_evolve.evolution.errors import SandboxUnavailable
 from asi_evolve.sandbox.interpreter import describe_interpreter
 from asi_evolve.sandbox.isolation import TIERS, from_fields
@@ -85,6 +86,12 @@ def working_tiers(interpreter):
     """Tier to what makes it, of those that can run here."""
     attempts = try_tiers(interpreter, TIERS, all_of_them=True)
     return {attempt.tier: attempt.fields for attempt in attempts if attempt.failure is None}
+
+
+@pytest.fixture
+async def workspace(tmp_path):
+    async with open_workspace(tmp_path / "workspace") as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,14 +1,20 @@
 """Jobs of the example domains, laid down by the daemon's own code and run by a real supervisor."""
 
+import fcntl
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import asi_evolve
 from asi_evolve.domains.loader import load_domain
 from asi_evolve.sandbox.jobs import JobFolder, JobSpec, write_atomically
 from asi_evolve.sandbox.preparation import Grant, lay_down_job
 from asi_evolve.sandbox.processes import start_supervisor
 
+HERE = Path(__file__).parent
 DOMAINS = Path(__file__).parent.parent / "domain_folders"
 KEY = bytes(32)
 TREE = """
@@ -51,6 +57,30 @@ class ShapeLab:
     def run(self, domain, files=None, **changes):
         job = self.lay_down(domain, files, **changes)
         assert start_supervisor(job).wait(120) == 0, (job.path / "supervisor.log").read_text()
+        return job.read_exit()
+
+    def run_as(self, uid, domain, files=None):
+        """The same with the supervisor of another user."""
+        job = self.lay_down(domain, files)
+        lock = os.open(job.lock, os.O_RDWR | os.O_CREAT)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        self.root.parent.chmod(0o755)
+        for path in (self.root, job.path, *job.path.rglob("*")):
+            os.chown(path, uid, uid)
+        reach = [*self.grant.interpreter.roots, str(Path(asi_evolve.__file__).parent), str(self.root.parent)]
+        supervisor = [
+            sys.executable,
+            "-I",
+            "-m",
+            "asi_evolve.sandbox.supervisor",
+            str(job.path),
+            "--lock-fd",
+            str(lock),
+        ]
+        as_user = [sys.executable, str(HERE / "as_user.py"), str(uid), json.dumps(reach)]
+        with (job.path / "supervisor.log").open("wb") as log:
+            subprocess.run([*as_user, *supervisor], pass_fds=[lock], stdout=log, stderr=log, cwd="/", timeout=120)
+        os.close(lock)
         return job.read_exit()
 
     def last(self) -> JobFolder:
