@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
@@ -24,6 +25,7 @@ Positive = Annotated[FiniteFloat, Field(gt=0)]
 Shape = Literal["run", "fit_predict", "serve"]
 Value = int | float | str | bool
 Role = Literal["harness", "predict", "stub", "generator", "evaluator"]
+Parameters = Mapping[str, Value]
 
 
 class _Section(BaseModel):
@@ -106,11 +108,33 @@ class Fitness(_Section):
     metric: Name
     direction: Literal["maximize", "minimize"] = "maximize"
     """With `minimize` the score is the negated metric."""
+    proven_bound: FiniteFloat | Name | None = None
+    """What the metric of no candidate can exceed (with `minimize`: stay below), in its units: a number, or the name of
+    an instance parameter. A better one is held, and then refused."""
 
     def score(self, metrics: Metrics) -> float:
         """The score of a full set of metrics. Raises `KeyError` where the metric is missing."""
         value = metrics[self.metric]
         return value if self.direction == "maximize" else -value
+
+    def score_bound(self, parameters: Parameters) -> float | None:
+        """The highest score that any candidate can have, where that is proven."""
+        bound = parameters[self.proven_bound] if isinstance(self.proven_bound, str) else self.proven_bound
+        return self.score({self.metric: float(bound)}) if bound is not None else None
+
+
+class QuarantineRule(_Section):
+    """`[quarantine]`: which scores are held until the candidate has run with other seeds."""
+
+    enabled: bool = True
+    deviations: Annotated[FiniteFloat, Field(gt=0)] = 8.0
+    """A score more than so many robust standard deviations above the median of its peers is held."""
+    population: Annotated[int, Field(ge=3)] = 10
+    """Fewer scored nodes at the same stage than these are no population to compare with."""
+    seeds: Annotated[int, Field(ge=1, le=64)] = 2
+    """Other seeds that a held candidate runs with."""
+    confirm: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.5
+    """Share of an outlier's lead over the median that the mean of the repeats has to keep."""
 
 
 class Stage(_Section):
@@ -214,6 +238,7 @@ class DomainSpec(_Section):
     checkpoint: Checkpoint = Checkpoint()
     metrics: dict[Name, MetricSpec]
     fitness: Fitness
+    quarantine: QuarantineRule = QuarantineRule()
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
     default_stage: Name
     """The stage that `run_experiment` aims at when the caller names none."""
@@ -286,6 +311,22 @@ class DomainSpec(_Section):
                 for key in (f"{prefix}_cpu_seconds", f"{prefix}_memory_mb"):
                     if key in stage.model_fields_set:
                         yield f"stages.{stage.name}.{key}", shape
+
+    @model_validator(mode="after")
+    def _bound_is_known(self) -> Self:
+        name = self.fitness.proven_bound
+        if not isinstance(name, str):
+            return self
+        if not self.instances:
+            raise ValueError(f"fitness.proven_bound: expected {name!r} to be a parameter, but there is no instance")
+        for instance, parameters in self.instances.items():
+            value = parameters.get(name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ValueError(
+                    f"fitness.proven_bound: expected {name!r} to be a finite number in instance {instance!r}, which "
+                    f"has {sorted(parameters)}"
+                )
+        return self
 
     def stage(self, name: str) -> Stage | None:
         """The stage of that name."""

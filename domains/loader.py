@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -83,14 +84,21 @@ class Domain:
     def evaluator_sha256(self) -> str:
         """Hash over all that decides a score besides the candidate and its run: evaluator, generator, their neighbours
         and `domain.toml`."""
-        digest = hashlib.sha256()
         judged_by = self.script_files("evaluator") | self.script_files("generator")
-        judged_by["domain.toml"] = self.folder / "domain.toml"
-        for name, path in sorted(judged_by.items()):
-            data = path.read_bytes()
-            digest.update(f"{name}\0{len(data)}\0".encode())
-            digest.update(data)
-        return digest.hexdigest()
+        return _sha256(judged_by | {"domain.toml": self.folder / "domain.toml"})
+
+    def harness_sha256(self) -> str:
+        """Hash over the harness, predict and stub, where the domain has them, and their neighbours."""
+        return _sha256(self.script_files("harness") | self.script_files("predict") | self.script_files("stub"))
+
+
+def _sha256(files: Mapping[str, Path]) -> str:
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        data = path.read_bytes()
+        digest.update(f"{name}\0{len(data)}\0".encode())
+        digest.update(data)
+    return digest.hexdigest()
 
 
 def domain_names() -> list[str]:

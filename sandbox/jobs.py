@@ -29,7 +29,7 @@ import fcntl
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -113,6 +113,10 @@ class JobSpec:
     threads: int
     """How many threads the numerical libraries may start."""
     evaluator_sha256: str
+    provenance: dict[str, str] = field(default_factory=dict[str, str])
+    """What else the daemon knows of where the score will come from; stored with it."""
+    groups: str | None = None
+    """Absolute path of the control group in which each sandbox gets one of its own, where there is one."""
     shape: Literal["run", "fit_predict", "serve"] = "run"
     predict: str | None = None
     """File name inside predict/; shape `fit_predict`."""
@@ -169,7 +173,7 @@ class JobExit:
     limit: LimitHit | None
     usage: ResourceUsage
     environment: dict[str, str]
-    """Versions of interpreter and packages, CPU model, isolation tier, hash of the evaluator."""
+    """Versions of interpreter and packages, processor, isolation tier, hashes of evaluator, harness and data."""
     artifacts: tuple[str, ...]
     """Paths, relative to the job folder, of outputs and artifacts worth keeping."""
     started_at: float
@@ -221,6 +225,7 @@ class JobFolder:
         self.evaluator_log = path / "evaluator.log"
         self.lock = path / "supervisor.lock"
         self.pid = path / "supervisor.pid"
+        self.log = path / "supervisor.log"
         self.exit = path / "exit.json"
 
     def logs(self) -> dict[str, Path]:

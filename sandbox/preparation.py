@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from packaging.requirements import Requirement
 
@@ -33,6 +34,8 @@ class Grant:
     gpus: tuple[int, ...]
     seed_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     """What the seeds that no candidate may see are made from; one of its own where nothing has to be made again."""
+    groups: Path | None = None
+    """The control group in which the job's sandboxes get theirs, where there is one."""
 
 
 def lay_down_job(
@@ -45,11 +48,13 @@ def lay_down_job(
     files: Mapping[str, str] | None,
     token: str,
     grant: Grant,
+    provenance: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Make the folder of a job, over whatever an attempt that never started left there.
 
     Args:
         files: the candidate; `None` for a job that only judges what the caller lays into out/.
+        provenance: what is known of where the score will come from, stored with it.
 
     Raises:
         OSError: the disk is full or cannot be written.
@@ -81,11 +86,11 @@ def lay_down_job(
     folder.params.write_text(json.dumps(told, indent=1), encoding="utf-8")
     for path in folder.path.rglob("*"):  # whoever runs it is not root, and may not be the owner; who owns the workspace
         path.chmod(0o755 if path.is_dir() else 0o644)  # keeps others out of it
-    spec = _job_spec(domain, stage, parameters, token, grant)
     spec = replace(
-        spec,
-        harness=spec.harness if files is not None else None,
+        _job_spec(domain, stage, parameters, token, grant),
+        harness=domain.spec.scripts.harness if files is not None else None,
         hidden_seed=_hidden_seed(grant.seed_key, domain.name, name, stage.name, seed),
+        provenance=dict(provenance),
     )
     write_atomically(folder.spec, spec.to_json().encode())
 
@@ -108,6 +113,7 @@ def _job_spec(domain: Domain, stage: Stage, parameters: Mapping[str, Value], tok
         interpreter=grant.interpreter,
         threads=grant.cpus,
         gpus=grant.gpus,
+        groups=str(grant.groups) if grant.groups is not None else None,
         shape=shape,
         harness=scripts.harness,
         predict=scripts.predict,

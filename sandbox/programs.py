@@ -40,7 +40,7 @@ class Programs:
             trusted=True,
         )
         log = self._folder.generator_log
-        return Program(request, self._spec.evaluator_limits, log, None, self._folder.generated)
+        return self._program(request, self._spec.evaluator_limits, log, None, self._folder.generated)
 
     def harness(self) -> Program:
         """Shape `run`: the harness beside the candidate."""
@@ -84,7 +84,7 @@ class Programs:
             *self._data("public", "inputs"),
             gpus=self._spec.gpus,
         )
-        return Program(request, self._second_limits, self._folder.predict_log, None, self._folder.out)
+        return self._program(request, self._second_limits, self._folder.predict_log, None, self._folder.out)
 
     def trainer(self, read_end: int, write_end: int) -> Program:
         """Shape `serve`: the harness, without the candidate."""
@@ -99,7 +99,7 @@ class Programs:
             pipes=((READ_END, read_end), (WRITE_END, write_end)),
             trusted=True,
         )
-        return Program(request, self._spec.limits, self._folder.trainer_log, None, self._folder.out)
+        return self._program(request, self._spec.limits, self._folder.trainer_log, None, self._folder.out)
 
     def candidate(self, read_end: int, write_end: int) -> Program:
         """Shape `serve`: the candidate, which has nothing but the public data and its end of the pipes."""
@@ -126,14 +126,21 @@ class Programs:
             *self._data("public", "hidden"),
             trusted=True,
         )
-        return Program(request, self._spec.evaluator_limits, self._folder.evaluator_log, None, self._folder.result)
+        log = self._folder.evaluator_log
+        return self._program(request, self._spec.evaluator_limits, log, None, self._folder.result)
 
     @property
     def _second_limits(self) -> Limits:
         return self._spec.second_limits if self._spec.second_limits is not None else self._spec.limits
 
     def _logged(self, request: Request, limits: Limits, writes_to: Path | None) -> Program:
-        return Program(request, limits, self._folder.stdout, self._folder.stderr, writes_to)
+        return self._program(request, limits, self._folder.stdout, self._folder.stderr, writes_to)
+
+    def _program(
+        self, request: Request, limits: Limits, stdout: Path, stderr: Path | None, writes_to: Path | None
+    ) -> Program:
+        groups = Path(self._spec.groups) if self._spec.groups is not None else None
+        return Program(request, limits, stdout, stderr, writes_to, groups)
 
     def _data(self, *parts: Part) -> list[Mount]:
         """What the generator made takes the place of what the domain brings."""
