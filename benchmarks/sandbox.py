@@ -97,6 +97,7 @@ SPEC = {
     "outputs": [{"file": "answer", "max_bytes": 10, "required": True, "arrays": None}],
     "artifacts": [],
     "gpus": [],
+    "groups": None,
     "threads": 1,
     "evaluator_sha256": "",
 }

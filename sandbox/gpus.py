@@ -1,7 +1,7 @@
 """NVIDIA devices of this machine: which there are, how a program is told of them, and what memory they hold.
 
-Devices are numbered as their nodes are (/dev/nvidia0). CUDA and NVML number what they can see, in an order of their own,
-so programs are told by UUID.
+Devices are numbered as their nodes are (/dev/nvidia0). CUDA and NVML number what they can see, in an order of their
+own, so programs are told by UUID.
 """
 
 from __future__ import annotations
@@ -73,23 +73,24 @@ class MemoryWatch:
 
     def __init__(self, numbers: Sequence[int]) -> None:
         try:
-            import pynvml
+            import pynvml  # pyright: ignore[reportMissingImports]  -- an extra
         except ImportError as error:
             raise SandboxUnavailable(
-                "Expected nvidia-ml-py, which a bound on GPU memory (gpu_memory_mb) takes. Do: pip install nvidia-ml-py."
+                "Expected nvidia-ml-py, which a bound on GPU memory takes. Do: pip install nvidia-ml-py."
             ) from error
-        self._nvml: Any = pynvml
+        nvml: Any = pynvml
+        self._nvml = nvml
         known = installed()
         try:
-            pynvml.nvmlInit()
+            nvml.nvmlInit()
             self._devices = [
-                pynvml.nvmlDeviceGetHandleByUUID(known[number].uuid)
+                nvml.nvmlDeviceGetHandleByUUID(known[number].uuid)
                 if number in known
-                else pynvml.nvmlDeviceGetHandleByIndex(number)
+                else nvml.nvmlDeviceGetHandleByIndex(number)
                 for number in numbers
             ]
             self._before = self._held()
-        except pynvml.NVMLError as error:
+        except nvml.NVMLError as error:
             raise SandboxUnavailable(f"Expected to read the memory of GPUs {list(numbers)}, but: {error}.") from error
 
     def used_mb(self) -> float:

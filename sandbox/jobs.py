@@ -110,13 +110,13 @@ class JobSpec:
     outputs: tuple[OutputRule, ...]
     artifacts: tuple[ArtifactRule, ...]
     gpus: tuple[int, ...]
+    groups: str | None
+    """Folder in which its sandboxes get control groups of their own, where some are delegated to us."""
     threads: int
     """How many threads the numerical libraries may start."""
     evaluator_sha256: str
     provenance: dict[str, str] = field(default_factory=dict[str, str])
     """What else the daemon knows of where the score will come from; stored with it."""
-    groups: str | None = None
-    """Absolute path of the control group in which each sandbox gets one of its own, where there is one."""
     shape: Literal["run", "fit_predict", "serve"] = "run"
     predict: str | None = None
     """File name inside predict/; shape `fit_predict`."""

@@ -32,10 +32,10 @@ class Grant:
     interpreter: Interpreter
     cpus: int
     gpus: tuple[int, ...]
+    groups: Path | None = None
+    """Where sandboxes get control groups of their own."""
     seed_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     """What the seeds that no candidate may see are made from; one of its own where nothing has to be made again."""
-    groups: Path | None = None
-    """The control group in which the job's sandboxes get theirs, where there is one."""
 
 
 def lay_down_job(

@@ -111,7 +111,8 @@ async def _judge(
     packages = requirement_names(domain.spec.domain.requirements)
     interpreter = describe_interpreter(campaign.settings.python or sys.executable, packages)
     key = await seed_key(workspace.read)  # for the same labels as then
-    grant = Grant(find_isolation(interpreter, minimum), interpreter, found.cpus, gpus[: found.gpus], key)
+    isolation = find_isolation(interpreter, minimum)
+    grant = Grant(isolation, interpreter, found.cpus, gpus[: found.gpus], seed_key=key)
     bench = CheckBench(root, domain, found, grant, known_before(domain, DataFingerprints()))
     return _Judge(workspace, node, campaign, domain, found, grant, bench)
 

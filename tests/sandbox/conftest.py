@@ -119,6 +119,7 @@ def lab(tmp_path, isolation, interpreter, monkeypatch):
         outputs=(ANSWER,),
         artifacts=(),
         gpus=(),
+        groups=None,
         threads=1,
         evaluator_sha256="0" * 64,
     )
