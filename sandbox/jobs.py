@@ -12,6 +12,7 @@
         stdout.log stderr.log evaluator.log
         supervisor.lock   flock held while the supervisor lives; the daemon takes it and hands it down
         supervisor.pid
+        progress.json     Progress, what the run has told of itself so far, by rename
         exit.json         JobExit, written once, by rename
 
 The supervisor talks to nobody: no database, no socket. Whoever holds the folder can tell what happened, so a daemon
@@ -28,7 +29,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..evolution.early_stop import StopRule
 from ..evolution.outcomes import LimitHit, Outcome, ResourceUsage
+from ..evolution.progress import Progress
 from .interpreter import Interpreter
 
 
@@ -96,6 +99,8 @@ class JobSpec:
     threads: int
     """How many threads the numerical libraries may start."""
     evaluator_sha256: str
+    stop_rules: tuple[StopRule, ...] = ()
+    """What ends the run early."""
 
     @classmethod
     def from_json(cls, text: str | bytes) -> JobSpec:
@@ -106,6 +111,7 @@ class JobSpec:
         data["outputs"] = tuple(_output_rule(rule) for rule in data["outputs"])
         data["artifacts"] = tuple(ArtifactRule(**rule) for rule in data["artifacts"])
         data["gpus"] = tuple(data["gpus"])
+        data["stop_rules"] = tuple(StopRule.from_fields(rule) for rule in data["stop_rules"])
         data["interpreter"] = Interpreter.from_fields(data["interpreter"])
         return cls(**data)
 
@@ -175,6 +181,7 @@ class JobFolder:
         self.evaluator_log = path / "evaluator.log"
         self.lock = path / "supervisor.lock"
         self.pid = path / "supervisor.pid"
+        self.progress = path / "progress.json"
         self.exit = path / "exit.json"
 
     def read_spec(self) -> JobSpec:
@@ -191,6 +198,13 @@ class JobFolder:
     def write_exit(self, job_exit: JobExit) -> None:
         """Publish the end of the job: all of it or nothing."""
         write_atomically(self.exit, job_exit.to_json().encode())
+
+    def read_progress(self) -> Progress | None:
+        """What the run has told of itself so far, or `None` where it has told nothing."""
+        try:
+            return Progress.from_json(self.progress.read_bytes())
+        except FileNotFoundError:
+            return None
 
     def liveness(self) -> Liveness:
         """What became of the supervisor, told from its lock and the exit file alone."""

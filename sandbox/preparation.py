@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from packaging.requirements import Requirement
 
 from ..domains.contract import OutputSpec, Stage
 from ..domains.loader import Domain
+from ..evolution.early_stop import StopRule
 from .interpreter import Interpreter
 from .isolation import Isolation
 from .jobs import ArrayRule, ArtifactRule, JobFolder, JobSpec, Limits, OutputRule, write_atomically
@@ -39,6 +40,7 @@ def lay_down_job(
     files: Mapping[str, str],
     token: str,
     grant: Grant,
+    stop_rules: tuple[StopRule, ...] = (),
 ) -> None:
     """Make the folder of a job, over whatever an attempt that never started left there.
 
@@ -68,7 +70,8 @@ def lay_down_job(
     folder.params.write_text(json.dumps(told, indent=1), encoding="utf-8")
     for path in folder.path.rglob("*"):  # whoever runs it is not root, and may not be the owner; who owns the workspace
         path.chmod(0o755 if path.is_dir() else 0o644)  # keeps others out of it
-    write_atomically(folder.spec, _job_spec(domain, stage, parameters, token, grant).to_json().encode())
+    spec = replace(_job_spec(domain, stage, parameters, token, grant), stop_rules=stop_rules)
+    write_atomically(folder.spec, spec.to_json().encode())
 
 
 def _job_spec(

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..evolution.early_stop import Stop
 from ..evolution.errors import SandboxUnavailable
 from ..evolution.outcomes import LimitHit, Outcome, ResourceUsage
 from ..evolution.text import excerpt, inert
@@ -28,6 +29,7 @@ from .isolation import Isolation, Mount, Request, from_fields, marks
 from .isolation.kernel import PR_SET_CHILD_SUBREAPER, prctl
 from .jobs import JobExit, JobFolder, JobSpec, Limits
 from .outputs import Refused, keep_artifact, read_metrics, take_over
+from .progress import ProgressWatch
 
 LAST_LINE = 500
 MAX_REFUSAL = 1200
@@ -98,6 +100,8 @@ class Supervision:
         self._usage = ResourceUsage()
         self._sandboxes = 0
         self._tier = spec.isolation.get("tier", "none")
+        self._progress = ProgressWatch(folder.out, folder.progress, spec.stop_rules)
+        self._stopped_early = ""
 
     def run(self) -> JobExit:
         """See the job through to its end, whatever that is."""
@@ -120,12 +124,36 @@ class Supervision:
         harness = Program(
             self._harness_request(), self._spec.limits, self._folder.stdout, self._folder.stderr, self._folder.out
         )
-        ended = run_confined(isolation, harness, self._cancel)
+        try:
+            ended = run_confined(isolation, harness, self._cancel, self._progress.observe)
+        finally:
+            self._progress.finish()
         self._usage = replace(ended.usage, gpu_seconds=ended.usage.wall_seconds * len(self._spec.gpus))
         if ended.limit is not None:
             return self._end(Outcome.LIMIT, limit_sentence(ended.limit), limit=ended.limit)
-        if ended.status != 0:
+        if ended.status != 0 and not ended.stopped:
             return self._end(Outcome.CANDIDATE_ERROR, exit_sentence(ended, self._folder.stderr))
+        if (stop := self._progress.stop) is not None:
+            # Also where it came to its end before we looked: else chance would decide.
+            if stop.outcome == "reject":
+                return self._end(Outcome.REJECTED, stop.reason)
+            if ended.stopped:
+                return self._score_early(isolation, stop)
+        return self._evaluate(isolation)
+
+    def _score_early(self, isolation: Isolation, stop: Stop) -> JobExit:
+        """Evaluate what a stopped run has left. It had no chance to end well, so what is missing or torn rejects it."""
+        self._stopped_early = stop.reason
+        try:
+            early = self._evaluate(isolation)
+        except Refused as refused:
+            return self._end(Outcome.REJECTED, f"{stop.reason} What it had left cannot be evaluated: {refused}")
+        if early.outcome is Outcome.INVALID_OUTPUT:
+            reason = f"{stop.reason} What it had left was refused: {early.reason}"
+            return self._end(Outcome.REJECTED, reason, artifacts=early.artifacts)
+        return early
+
+    def _evaluate(self, isolation: Isolation) -> JobExit:
         outputs = take_over(self._folder.out, self._folder.outputs, self._spec.outputs)
         evaluator = Program(
             self._evaluator_request(),
@@ -234,6 +262,7 @@ class Supervision:
             "cpu": cpu_model(),
             "tier": self._tier,
             "evaluator_sha256": self._spec.evaluator_sha256,
+            **({"stopped_early": self._stopped_early} if self._stopped_early else {}),
         }
 
 
