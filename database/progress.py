@@ -63,8 +63,9 @@ async def of_baseline(reader: Reader, campaign_id: int, stage: str) -> list[Prog
     """What the scored runs of a campaign's baseline told at a stage, the latest of each seed."""
     rows = await reader.all(
         "SELECT v.seed, p.progress_json FROM progress AS p JOIN evaluations AS v ON v.id = p.evaluation_id"
-        " JOIN experiments AS e ON e.id = v.experiment_id JOIN nodes AS n ON n.id = e.node_id"
-        " WHERE e.campaign_id = ? AND n.is_baseline AND v.stage = ? AND v.outcome = 'scored' ORDER BY v.id",
+        " JOIN experiments AS e ON e.id = v.experiment_id"
+        " WHERE e.node_id = (SELECT id FROM nodes WHERE campaign_id = ? AND is_baseline ORDER BY id LIMIT 1)"
+        " AND v.stage = ? AND v.outcome = 'scored' ORDER BY v.id",
         (campaign_id, stage),
     )
     by_seed = {row["seed"]: row["progress_json"] for row in rows}

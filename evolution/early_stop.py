@@ -48,7 +48,8 @@ class StopRule:
     def from_fields(cls, fields: Mapping[str, Any]) -> StopRule:
         """The inverse of `asdict`, also by way of JSON."""
         told = fields["reference"]
-        return cls(**{**fields, "reference": Reference(**told) if told is not None else None})
+        known: dict[str, Any] = {**fields, "reference": Reference(**told) if told is not None else None}
+        return cls(**known)
 
     @property
     def name(self) -> str:

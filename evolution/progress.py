@@ -37,7 +37,8 @@ class Point:
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Point:
         """The inverse of `asdict`, also by way of JSON."""
-        return cls(**{**fields, "non_finite": tuple(fields["non_finite"])})
+        known: dict[str, Any] = {**fields, "non_finite": tuple(fields["non_finite"])}
+        return cls(**known)
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,9 @@ class Progress:
     def from_json(cls, text: str | bytes) -> Progress:
         """The inverse of `to_json`."""
         fields: dict[str, Any] = json.loads(text)
-        points = tuple(Point.from_fields(point) for point in fields["points"])
-        return cls(**{**fields, "points": points, "notes": tuple(fields["notes"])})
+        fields["points"] = tuple(Point.from_fields(point) for point in fields["points"])
+        fields["notes"] = tuple(fields["notes"])
+        return cls(**fields)
 
     def to_json(self) -> str:
         """In one line, without NaN."""

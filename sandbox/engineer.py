@@ -16,7 +16,7 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..database import campaigns, experiments, nodes
+from ..database import campaigns, experiments, nodes, progress
 from ..database.connection import Reader, Transaction
 from ..database.experiments import Job, StoredFile
 from ..database.workspace import Workspace
@@ -25,6 +25,7 @@ from ..domains.loader import Domain, find_domain
 from ..evolution.errors import EvolveError, SandboxUnavailable, StorageError
 from ..evolution.models import Campaign, Evaluation, Experiment
 from ..evolution.outcomes import Outcome, ResourceUsage
+from ..evolution.progress import Point
 from ..evolution.statistics import mean
 from .cascade import End, Step, next_step
 from .interpreter import Interpreter, describe_interpreter
@@ -33,6 +34,7 @@ from .isolation.choice import find_isolation
 from .jobs import JobExit, JobFolder
 from .preparation import Grant, lay_down_job, requirement_names
 from .processes import end_orphans, remove, send, start_supervisor
+from .references import stop_rules
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ IDLE_AFTER_S = 2.0
 IDLE_POLL_S = 0.25
 QUEUE_VIEW = 200
 """How far down the queue one look goes."""
+PROGRESS_EVERY_S = 1.0
 CANCEL_PATIENCE_S = 10.0
 """How long a supervisor has to clean up after a cancel before it is killed."""
 
@@ -63,6 +66,8 @@ class _Flight:
     """Its supervisor; `None` before it has been started, and for an adopted job, whose supervisor is not our child."""
     cancel_requested: bool = False
     cancelled_at: float | None = None
+    progress_seen: int | None = None
+    """Which state of progress.json has been stored."""
 
 
 @dataclass
@@ -76,6 +81,7 @@ class Engineer:
     """The weakest sandbox that experiments may run in."""
     _flights: dict[int, _Flight] = field(default_factory=dict[int, _Flight])
     _seen_version: int = -1
+    _next_note: float = 0.0
     _interpreters: dict[tuple[object, ...], Interpreter] = field(default_factory=dict[tuple[object, ...], Interpreter])
     _isolations: dict[tuple[str, ...], Isolation] = field(default_factory=dict[tuple[str, ...], Isolation])
 
@@ -120,6 +126,7 @@ class Engineer:
                 raise
             except Exception as error:  # noqa: BLE001 -- a bug of ours ends this experiment, not the daemon and the queue
                 await self._give_up(flight.job.experiment_id, error)
+        await self._note_progress()
         if changed:  # nothing can have been queued, and no slot freed, without a commit
             await self._fill_slots()
         return bool(self._flights)
@@ -160,6 +167,23 @@ class Engineer:
             send(pid, signal.SIGTERM)
         elif time.monotonic() - flight.cancelled_at > CANCEL_PATIENCE_S:
             send(pid, signal.SIGKILL)
+
+    async def _note_progress(self) -> None:
+        """Store what the runs told last, all in one transaction, for any server to report."""
+        if time.monotonic() < self._next_note:
+            return
+        self._next_note = time.monotonic() + PROGRESS_EVERY_S
+        points: dict[int, Point] = {}
+        for flight in self._flights.values():
+            folder = self._folder(flight.job)
+            state = _state_of(folder.progress)
+            told = folder.read_progress() if state not in (None, flight.progress_seen) else None
+            if told is not None and told.latest is not None:
+                points[flight.job.id] = told.latest
+            flight.progress_seen = state
+        if points:
+            async with self.workspace.transaction() as tx:
+                await progress.note(tx, points)
 
     async def _fill_slots(self) -> None:
         for experiment in await experiments.queued(self.workspace.read, limit=QUEUE_VIEW):
@@ -257,6 +281,7 @@ class Engineer:
             if stage is None:
                 raise SandboxUnavailable(f"Domain {domain.name} no longer has the stage {job.stage}.")
             interpreter = self._interpreter(campaign.settings.python or sys.executable, domain)
+            node = await nodes.get(self.workspace.read, experiment.node_id)
             lay_down_job(
                 folder,
                 domain=domain,
@@ -266,6 +291,7 @@ class Engineer:
                 files=await nodes.files(self.workspace.read, experiment.node_id),
                 token=job.token,
                 grant=Grant(self._isolation(interpreter), interpreter, job.cpus, job.gpus),
+                stop_rules=await stop_rules(self.workspace.read, domain.spec, job.stage, node),
             )
             logger.info("Launching %s", job.folder)
             self._flights[job.id] = _Flight(job, start_supervisor(folder))
@@ -285,7 +311,7 @@ class Engineer:
             evaluation = _evaluation(job, job_exit, domain)
             kept = self._keep(folder, job_exit, domain)
             async with self.workspace.transaction() as tx:
-                if await experiments.settle_job(tx, job, evaluation, _logs(folder), kept):
+                if await experiments.settle_job(tx, job, evaluation, _logs(folder), kept, folder.read_progress()):
                     self._flights.pop(job.id, None)  # its slots are free for its own next stage
                     step = await self._next_step(tx, experiment, domain)
                     launch = await self._advance(tx, experiment, domain, step)
@@ -397,6 +423,14 @@ def _modified(path: str) -> float:
         return Path(path).stat().st_mtime
     except OSError:
         return 0.0
+
+
+def _state_of(path: Path) -> int | None:
+    """A number that changes with a file; `None` where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _lost(job: Job, detail: str) -> JobExit:

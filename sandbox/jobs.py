@@ -200,10 +200,10 @@ class JobFolder:
         write_atomically(self.exit, job_exit.to_json().encode())
 
     def read_progress(self) -> Progress | None:
-        """What the run has told of itself so far, or `None` where it has told nothing."""
+        """What the run has told of itself so far, or `None` where that is nothing, or was torn by a power cut."""
         try:
             return Progress.from_json(self.progress.read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 
     def liveness(self) -> Liveness:

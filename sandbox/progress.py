@@ -2,8 +2,8 @@
 
     /job/out/progress.jsonl     one JSON object a line, appended by the harness: {"step": 120, "of": 2000, "loss": 1.93}
 
-The file lies in a folder that a candidate writes to, so it can be a link, a pipe, endless, cut short or exchanged between
-two looks. What came of it goes to the job's folder, where the daemon finds it.
+The file lies in a folder that a candidate writes to, so it can be a link, a pipe, endless, cut short or exchanged
+between two looks. What came of it goes to the job's folder, where the daemon finds it.
 """
 
 from __future__ import annotations

@@ -26,7 +26,6 @@ from .answers import (
     Detail,
     answer,
     anticipated,
-    experiment_line,
     ids,
     lesson_fields,
     node_line,
@@ -34,6 +33,7 @@ from .answers import (
 )
 from .knowledge import seed_items
 from .laboratory import Laboratory
+from .progress import experiment_lines
 
 
 class CampaignTools:
@@ -244,7 +244,7 @@ async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail
         "improvements": steps[-many:] or None,
         "plateau": {"candidates_since_best": use.since_best},
         "latest": [node_line(node) for node in await nodes.listed(reader, campaign.id, order="newest", limit=many)],
-        "unfinished": [experiment_line(experiment) for experiment in running] or None,
+        "unfinished": await experiment_lines(workspace, running) or None,
         "needs_analysis": ids("n", unanalysed) or None,
         "lessons": [lesson_fields(lesson, 300) for lesson in lessons] or None,
         "lesson_count": await analyses.lesson_count(reader, campaign.id),

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from mcp_types import TextContent
 from pydantic import Field
 
-from ..database import analyses, campaigns, experiments, nodes
+from ..database import analyses, campaigns, experiments, nodes, progress
 from ..database.analyses import Analysis
 from ..database.nodes import Order
 from ..database.workspace import Workspace
@@ -27,7 +27,6 @@ from .answers import (
     anticipated,
     cognition_fields,
     evaluation_fields,
-    experiment_line,
     ids,
     lesson_fields,
     node_line,
@@ -38,6 +37,7 @@ from .answers import (
 from .campaigns import refuse_over_budget
 from .knowledge import question, recall
 from .laboratory import Laboratory
+from .progress import experiment_lines, summary
 
 CODE_IN_SAMPLE = 4000
 SAMPLE_BYTES = 10_000
@@ -316,6 +316,7 @@ async def summary_fields(workspace: Workspace, node: Node) -> dict[str, Any]:
     motivations = await nodes.motivations(reader, [node.id])
     files = await nodes.files(reader, node.id)
     kept = await experiments.artifacts(reader, runs[-1].id) if runs else []
+    told = await progress.of_evaluations(reader, [run.id for run in runs[-1:]])
     own = short_id("n", node.id)
     return node_line(node) | without_none(
         {
@@ -324,8 +325,11 @@ async def summary_fields(workspace: Workspace, node: Node) -> dict[str, Any]:
             "motivation": excerpt(motivations.get(node.id, ""), 1500),
             "inspired_by": await nodes.inspirations(reader, node.id) or None,
             "children": ids("n", await nodes.children(reader, node.id)) or None,
-            "experiments": [experiment_line(entry, 200) for entry in ordered[-5:]],
+            "experiments": await experiment_lines(workspace, ordered[-5:], 200),
             "runs": [evaluation_fields(run.evaluation) for run in runs[-5:]] or None,
+            "progress": summary(told[runs[-1].id], runs[-1].evaluation.experiment_id)
+            if runs and runs[-1].id in told
+            else None,
             "environment": runs[-1].evaluation.environment if runs else None,
             "artifacts": [{"name": f.name, "bytes": f.bytes, "sha256": f.sha256[:12]} for f in kept] or None,
             "analysis": excerpt(reports[node.id].report, 2500) if node.id in reports else None,
