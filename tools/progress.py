@@ -106,7 +106,7 @@ def whole(told: Progress) -> dict[str, Any]:
 
 
 def table(points: Sequence[Point], most: int | None = None) -> dict[str, Any]:
-    """Points as rows: how far (percent, else step, else seconds, as all of them tell it), then the values, four digits each."""
+    """Points as rows: how far (percent, step or seconds, the first that all of them tell), then the values."""
     if not points:
         return {}
     names = list(dict.fromkeys(name for point in points for name in (*point.values, *point.non_finite)))[:most]
