@@ -429,7 +429,7 @@ def _state_of(path: Path) -> int | None:
     """A number that changes with a file; `None` where there is none."""
     try:
         return path.stat().st_mtime_ns
-    except FileNotFoundError:
+    except OSError:
         return None
 
 

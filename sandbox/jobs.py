@@ -200,10 +200,11 @@ class JobFolder:
         write_atomically(self.exit, job_exit.to_json().encode())
 
     def read_progress(self) -> Progress | None:
-        """What the run has told of itself so far, or `None` where that is nothing, or was torn by a power cut."""
+        """What the run has told of itself so far. `None` where that is nothing, or cannot be read (torn by a power cut,
+        say): no outcome hangs on it."""
         try:
             return Progress.from_json(self.progress.read_bytes())
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def liveness(self) -> Liveness:

@@ -344,6 +344,7 @@ def _domain_fields(domain: Domain, *, full: bool) -> dict[str, Any]:
             "requirements": list(spec.domain.requirements) or None,
             "candidate": {"entry": spec.candidate.entry, "max_files": spec.candidate.max_files},
             "metrics": {name: metric.description for name, metric in spec.metrics.items()},
+            "early_stops": [f"{rule.resolved().name}: {rule.outcome}" for rule in spec.stop] or None,
             "brief": domain.brief[:9000],
         }
     return without_none(fields)

@@ -105,9 +105,7 @@ def test_the_baseline_plus_k_deviations_kills_the_broken_and_spares_the_rest():
     assert judged(rule, [point(0.1, loss=99.0), point(0.3, loss=3.4), point(0.6, loss=99.0)]) == (None, None)
     place, stop = judged(rule, [point(0.1, loss=1.0), point(0.25, loss=3.6)])
     assert place == 1
-    assert stop == Stop(
-        "reject", "Stopped early at 25 %: loss 3.6 is above 3.5 (the baseline's 2 + 3 x 0.5, 3 seeds)."
-    )
+    assert stop == Stop("reject", "Stopped early at 25 %: loss 3.6 is above 3.5 (the baseline's 2 + 3 x 0.5, 3 seeds).")
 
 
 def test_a_drop_below_the_own_start_is_told_with_both_numbers():

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 
 import pytest
 from asi_evolve.evolution.progress import MAX_FIELDS, MAX_LINE_BYTES, Point, Progress, Series, read_point, thinned
@@ -30,8 +31,17 @@ def test_done_wins_over_step_and_of():
 
 @pytest.mark.parametrize(
     "place",
-    ['"step": 3', '"step": 3, "of": 0', '"step": 3, "of": 2', '"step": -1, "of": 2', '"done": 1.5', '"done": NaN', '"step": NaN, "of": 2', '"step": 1, "of": Infinity, "done": -1'],
-)  # fmt: skip
+    [
+        '"step": 3',
+        '"step": 3, "of": 0',
+        '"step": 3, "of": 2',
+        '"step": -1, "of": 2',
+        '"step": NaN, "of": 2',
+        '"step": 1, "of": Infinity, "done": -1',
+        '"done": 1.5',
+        '"done": NaN',
+    ],
+)
 def test_a_share_that_makes_no_sense_is_none(place):
     assert read_point(f'{{{place}, "loss": 1}}'.encode(), 0).share is None
 
@@ -113,7 +123,7 @@ def test_a_series_keeps_first_and_last_and_no_more_than_it_may_evenly(count, mos
         assert len(kept) >= most // 2
     if count:
         assert (kept[0], kept[-1]) == (0, count - 1)
-        steps = {after - before for before, after in zip(kept[:-2], kept[1:-1], strict=True)}
+        steps = {after - before for before, after in pairwise(kept[:-1])}
         assert len(steps) <= 1, "as far apart from one another"
         assert all(kept[-1] - kept[-2] <= step for step in steps)
 

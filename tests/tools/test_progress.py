@@ -103,6 +103,16 @@ async def test_the_largest_series_costs_an_agent_little(bench, campaign):
     assert len(json.dumps(shown)) < 1500
 
 
+async def test_the_longest_lines_leave_the_status_and_the_wait_small(bench, campaign):
+    values = {f"{'m' * 38}{place:02d}": -1 / 3e300 for place in range(MAX_FIELDS)}
+    broken = tuple(f"{'x' * 38}{place:02d}" for place in range(MAX_FIELDS))
+    handles = [(await bench.queue(campaign, 2.0 + place))["experiment"] for place in range(20)]
+    for handle in handles:
+        await running(await bench.workspace(), int(handle[1:]), Point(1e9, 1e300, 1.0, values, broken))
+    assert len(await bench.text("campaign_status", campaign=campaign)) < 6000
+    assert len(await bench.text("wait_experiment", experiments=handles, wait_s=0)) < 10_000
+
+
 async def test_a_score_of_a_run_that_was_stopped_says_so(bench, campaign):
     why = "Stopped early at 50 %: loss 9 is above 5."
     node = await bench.node(campaign, 2.0, told={"environment": {"stopped_early": why}})
