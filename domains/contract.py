@@ -64,6 +64,9 @@ class ArraySpec(_Section):
     dtype: Literal["float64", "float32", "int64", "int32", "uint8", "bool"]
     shape: tuple[int | str, ...]
     """Lengths; a string names a parameter of the instance."""
+    allow_nonfinite: bool = False
+    """Whether NaN and infinity have a meaning here. `asi-evolve check-domain` fails an evaluator that scores them
+    anywhere else; at run time nothing depends on it."""
 
 
 class OutputSpec(_Section):

@@ -301,7 +301,8 @@ class _Confined:
         return False
 
     def _wait_for_outer(self) -> None:
-        give_up = time.monotonic() + 1.0
+        """Where nobody killed it, it still has to say how the program left."""
+        give_up = time.monotonic() + (1.0 if self._killed else DEATH_PATIENCE_S)
         while not self._reap_outer():
             if time.monotonic() > give_up:
                 os.kill(self._outer, signal.SIGKILL)

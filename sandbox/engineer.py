@@ -68,6 +68,18 @@ class _Flight:
     cancelled_at: float | None = None
     progress_seen: int | None = None
     """Which state of progress.json has been stored."""
+    sign_of_life: float | None = None
+    silent_seconds: float = 0.0
+    """Since the last sign of life, as far as we were awake ourselves."""
+    looked_at: float = field(default_factory=time.monotonic)
+
+    def listen(self, sign_of_life: float | None) -> float:
+        """For how many seconds the supervisor has shown no sign of life."""
+        now = time.monotonic()
+        between, self.looked_at = min(now - self.looked_at, 1.0), now
+        self.silent_seconds = 0.0 if sign_of_life != self.sign_of_life else self.silent_seconds + between
+        self.sign_of_life = sign_of_life
+        return self.silent_seconds
 
 
 @dataclass
@@ -79,6 +91,10 @@ class Engineer:
     idle_seconds: float
     minimum_tier: Tier = "landlock"
     """The weakest sandbox that experiments may run in."""
+    woken_after_s: float = 10.0
+    """A supervisor without a sign of life for so long gets a SIGCONT,"""
+    lost_after_s: float = 120.0
+    """and after so long a SIGKILL."""
     _flights: dict[int, _Flight] = field(default_factory=dict[int, _Flight])
     _seen_version: int = -1
     _next_note: float = 0.0
@@ -137,7 +153,12 @@ class Engineer:
             flight.child.poll()  # reaps it, so that it does not stay behind as a zombie
         match folder.liveness():
             case "running":
+                self._wake(flight, folder)
                 await self._pass_on_cancel(flight, folder, changed)
+            case "not_started" if flight.child is not None:
+                flight.child.kill()
+                end_orphans(flight.job.token)
+                await self._settle(flight.job, _lost(flight.job, "The job's folder was removed while it ran."))
             case "not_started":
                 await self._launch(flight.job)
             case "exited":
@@ -150,10 +171,21 @@ class Engineer:
                 # first line: no sandbox has been started.
                 await self._launch(flight.job)
             case "died":
-                end_orphans(folder)
+                end_orphans(flight.job.token)
                 cancelled = _ended(flight.job, Outcome.CANCELLED, "Cancelled while it ran.")
-                lost = _lost(flight.job, _last_words(folder))
+                silence = f"It had shown no sign of life for {flight.silent_seconds:.0f} s. "
+                words = (silence if flight.silent_seconds > self.lost_after_s else "") + _last_words(folder)
+                lost = _lost(flight.job, words)
                 await self._settle(flight.job, cancelled if flight.cancelled_at is not None else lost)
+
+    def _wake(self, flight: _Flight, folder: JobFolder) -> None:
+        """A supervisor that was stopped holds its slot and keeps no bounds: go on, or be lost."""
+        silent = flight.listen(folder.sign_of_life())
+        pid = folder.supervisor_pid()
+        if pid is not None and silent > self.lost_after_s:
+            send(pid, signal.SIGKILL)
+        elif pid is not None and silent > self.woken_after_s:
+            send(pid, signal.SIGCONT)
 
     async def _pass_on_cancel(self, flight: _Flight, folder: JobFolder, changed: bool) -> None:
         if changed and not flight.cancel_requested:

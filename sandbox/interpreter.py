@@ -62,8 +62,22 @@ def describe_interpreter(executable: str, packages: Sequence[str]) -> Interprete
         )
         told = json.loads(asked.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise SandboxUnavailable(f"Expected {executable} to be a Python that starts, but: {error}.") from error
+        raise SandboxUnavailable(f"Expected {executable} to be a Python that starts, but {_why(error)}.") from error
     return Interpreter(executable, _roots(executable, told["prefixes"]), told["versions"])
+
+
+def _why(error: Exception) -> str:
+    """Without the question itself, which the errors of `subprocess` quote."""
+    match error:
+        case subprocess.TimeoutExpired():
+            return f"it did not answer within {ASK_TIMEOUT_S:.0f} s"
+        case subprocess.CalledProcessError(returncode=status, stderr=bytes(words)):
+            last = words.decode(errors="backslashreplace").strip().splitlines()[-1:] or ["it printed nothing"]
+            return f"it left with status {status}: {last[0]}"
+        case ValueError():
+            return "its answer is none that a Python gives"
+        case _:
+            return str(error)
 
 
 def _roots(executable: str, prefixes: Sequence[str]) -> tuple[str, ...]:

@@ -83,8 +83,8 @@ class JobSpec:
     isolation: dict[str, str]
     """Tier and how it works on this machine, as the daemon found out: `isolation.from_fields` reads it."""
     interpreter: Interpreter
-    harness: str
-    """File name inside harness/."""
+    harness: str | None
+    """File name inside harness/; `None` where the files in out/ are given and only have to be judged."""
     evaluator: str
     """File name inside evaluator/."""
     public_data: str | None
@@ -223,6 +223,13 @@ class JobFolder:
             os.close(descriptor)
         # It may have published its exit and let go of the lock between our two looks.
         return "exited" if self.exit.exists() else "died"
+
+    def sign_of_life(self) -> float | None:
+        """Something that changes every second while the supervisor works."""
+        try:
+            return self.pid.stat().st_mtime
+        except OSError:
+            return None
 
     def supervisor_pid(self) -> int | None:
         """Process id of the supervisor, once it has started."""

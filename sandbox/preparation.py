@@ -37,12 +37,15 @@ def lay_down_job(
     instance: str | None,
     stage: Stage,
     seed: int,
-    files: Mapping[str, str],
+    files: Mapping[str, str] | None,
     token: str,
     grant: Grant,
     stop_rules: tuple[StopRule, ...] = (),
 ) -> None:
     """Make the folder of a job, over whatever an attempt that never started left there.
+
+    Args:
+        files: the candidate; `None` for a job that only judges what the caller lays into out/.
 
     Raises:
         OSError: the disk is full or cannot be written.
@@ -51,7 +54,7 @@ def lay_down_job(
     for part in (folder.path, folder.candidate, folder.harness, folder.evaluator, folder.out, folder.outputs):
         part.mkdir(parents=True)
     folder.result.mkdir()
-    for path, text in files.items():
+    for path, text in (files or {}).items():
         target = folder.candidate / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
@@ -70,12 +73,18 @@ def lay_down_job(
     folder.params.write_text(json.dumps(told, indent=1), encoding="utf-8")
     for path in folder.path.rglob("*"):  # whoever runs it is not root, and may not be the owner; who owns the workspace
         path.chmod(0o755 if path.is_dir() else 0o644)  # keeps others out of it
-    spec = replace(_job_spec(domain, stage, parameters, token, grant), stop_rules=stop_rules)
+    harness = domain.spec.scripts.harness if files is not None else None
+    spec = replace(_job_spec(domain, stage, parameters, harness, token, grant), stop_rules=stop_rules)
     write_atomically(folder.spec, spec.to_json().encode())
 
 
 def _job_spec(
-    domain: Domain, stage: Stage, parameters: Mapping[str, int | float | str | bool], token: str, grant: Grant
+    domain: Domain,
+    stage: Stage,
+    parameters: Mapping[str, int | float | str | bool],
+    harness: str | None,
+    token: str,
+    grant: Grant,
 ) -> JobSpec:
     public, hidden = domain.data_folder("public"), domain.data_folder("hidden")
     return JobSpec(
@@ -84,7 +93,7 @@ def _job_spec(
         interpreter=grant.interpreter,
         threads=grant.cpus,
         gpus=grant.gpus,
-        harness=domain.spec.scripts.harness,
+        harness=harness,
         evaluator=domain.spec.scripts.evaluator,
         public_data=str(public) if public is not None else None,
         hidden_data=str(hidden) if hidden is not None else None,

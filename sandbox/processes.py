@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .isolation import marks
 from .jobs import JobFolder
 
 logger = logging.getLogger(__name__)
@@ -38,16 +39,11 @@ def start_supervisor(folder: JobFolder) -> subprocess.Popen[bytes]:
         os.close(lock)
 
 
-def end_orphans(folder: JobFolder) -> None:
-    """Kill a sandbox that its supervisor left behind: one that was killed within a sandbox's first milliseconds, before
-    the sandbox had asked to die with it. Its command line names the job's folder."""
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = entry.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if words[0].endswith(b"bwrap") and any(word.startswith(bytes(folder.path)) for word in words):
-            send(int(entry.parent.name), signal.SIGKILL)
+def end_orphans(token: str) -> None:
+    """Kill what a supervisor that was killed left behind of the job with this token: a sandbox in its first
+    milliseconds, or programs of a tier without namespaces."""
+    if sys.platform == "linux" and not marks.end_marked(marks.first_mark(token)):
+        logger.warning("Some processes of job %s could not be ended", token)
 
 
 def send(pid: int, number: signal.Signals) -> None:

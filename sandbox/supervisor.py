@@ -9,18 +9,20 @@ its sandboxes die with it, and the lock that comes free tells the daemon.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import platform
+import shutil
 import signal
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..evolution.early_stop import Stop
 from ..evolution.errors import SandboxUnavailable
 from ..evolution.outcomes import LimitHit, Outcome, ResourceUsage
 from ..evolution.text import excerpt, inert
@@ -32,8 +34,18 @@ from .outputs import Refused, keep_artifact, read_metrics, take_over
 from .progress import ProgressWatch
 
 LAST_LINE = 500
+REFUSALS = ("Permission denied", "Operation not permitted")
+WITHOUT_NAMESPACES = {
+    "landlock": "Perhaps it is this: tier landlock shares /dev/shm, network and process table with the host, so "
+    "a candidate may use no shared memory (multiprocessing locks and pools, DataLoader workers), no sockets (gloo), "
+    "and no chmod. With bubblewrap or user namespaces it has its own: asi-evolve doctor tells what is in their way.",
+}
 MAX_REFUSAL = 1200
+EVALUATOR_OVER_BOUND = "The evaluator went over a bound"
 ROOM_POLL_S = 1.0
+SIGN_OF_LIFE_S = 1.0
+FULL_BYTES = 1_000_000
+"""With less than this free, a disk counts as full."""
 
 
 def main() -> int:
@@ -48,19 +60,36 @@ def main() -> int:
     _adopt_orphans()
     folder = JobFolder(options.folder)
     folder.pid.write_text(str(os.getpid()))
-    publish(folder, Supervision(folder, folder.read_spec(), cancel).run())
+    with _signs_of_life(folder):
+        publish(folder, Supervision(folder, folder.read_spec(), cancel).run())
     return 0
 
 
+@contextlib.contextmanager
+def _signs_of_life(folder: JobFolder) -> Iterator[None]:
+    """Every second, whatever we are at: the daemon wakes or ends a supervisor that shows none."""
+
+    def show(*_: Any) -> None:
+        with contextlib.suppress(OSError):
+            os.utime(folder.pid)
+
+    signal.signal(signal.SIGALRM, show)
+    signal.setitimer(signal.ITIMER_REAL, SIGN_OF_LIFE_S, SIGN_OF_LIFE_S)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 def publish(folder: JobFolder, job_exit: JobExit) -> None:
-    """Write the end of the job down, once the disk has room for it: without it the job would count as lost. The daemon
-    waits for room as well, and ends us where the experiment is cancelled."""
+    """Write the end of the job down, once the disk has room for it: without it the job would count as lost. What the
+    candidate wrote gives way, since what counts of it has been taken over. The daemon waits for room as well, and ends
+    us where the experiment is cancelled."""
     while True:
         try:
             folder.write_exit(job_exit)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
+            shutil.rmtree(folder.out, ignore_errors=True)
             time.sleep(ROOM_POLL_S)
         else:
             return
@@ -121,39 +150,44 @@ class Supervision:
             return self._end(Outcome.INFRASTRUCTURE_ERROR, f"The supervisor failed: {error!r}.")
 
     def _steps(self, isolation: Isolation) -> JobExit:
-        harness = Program(
-            self._harness_request(), self._spec.limits, self._folder.stdout, self._folder.stderr, self._folder.out
-        )
+        failed = self._make_outputs(isolation, self._spec.harness) if self._spec.harness is not None else None
+        if failed is not None:
+            return failed
+        return self._judge_early(isolation, self._stopped_early) if self._stopped_early else self._judge(isolation)
+
+    def _make_outputs(self, isolation: Isolation, harness: str) -> JobExit | None:
+        """Run harness and candidate; an end where they failed."""
+        folder = self._folder
+        program = Program(self._harness_request(harness), self._spec.limits, folder.stdout, folder.stderr, folder.out)
         try:
-            ended = run_confined(isolation, harness, self._cancel, self._progress.observe)
+            ended = run_confined(isolation, program, self._cancel, self._progress.observe)
         finally:
             self._progress.finish()
         self._usage = replace(ended.usage, gpu_seconds=ended.usage.wall_seconds * len(self._spec.gpus))
         if ended.limit is not None:
             return self._end(Outcome.LIMIT, limit_sentence(ended.limit), limit=ended.limit)
         if ended.status != 0 and not ended.stopped:
-            return self._end(Outcome.CANDIDATE_ERROR, exit_sentence(ended, self._folder.stderr))
-        if (stop := self._progress.stop) is not None:
+            return self._end(Outcome.CANDIDATE_ERROR, exit_sentence(ended, self._folder.stderr, self._tier))
+        stop = self._progress.stop
+        if stop is not None and stop.outcome == "reject":
             # Also where it came to its end before we looked: else chance would decide.
-            if stop.outcome == "reject":
-                return self._end(Outcome.REJECTED, stop.reason)
-            if ended.stopped:
-                return self._score_early(isolation, stop)
-        return self._evaluate(isolation)
+            return self._end(Outcome.REJECTED, stop.reason)
+        self._stopped_early = stop.reason if stop is not None and ended.stopped else ""
+        return None
 
-    def _score_early(self, isolation: Isolation, stop: Stop) -> JobExit:
-        """Evaluate what a stopped run has left. It had no chance to end well, so what is missing or torn rejects it."""
-        self._stopped_early = stop.reason
+    def _judge_early(self, isolation: Isolation, why: str) -> JobExit:
+        """Judge what a stopped run has left. It had no chance to end well, so what is missing or torn rejects it."""
         try:
-            early = self._evaluate(isolation)
+            early = self._judge(isolation)
         except Refused as refused:
-            return self._end(Outcome.REJECTED, f"{stop.reason} What it had left cannot be evaluated: {refused}")
+            return self._end(Outcome.REJECTED, f"{why} What it had left cannot be evaluated: {refused}")
         if early.outcome is Outcome.INVALID_OUTPUT:
-            reason = f"{stop.reason} What it had left was refused: {early.reason}"
+            reason = f"{why} What it had left was refused: {early.reason}"
             return self._end(Outcome.REJECTED, reason, artifacts=early.artifacts)
         return early
 
-    def _evaluate(self, isolation: Isolation) -> JobExit:
+    def _judge(self, isolation: Isolation) -> JobExit:
+        """Take over what lies in out/, wherever it came from, and let the evaluator judge it."""
         outputs = take_over(self._folder.out, self._folder.outputs, self._spec.outputs)
         evaluator = Program(
             self._evaluator_request(),
@@ -173,7 +207,7 @@ class Supervision:
     def _verdict(self, judged: Ended, artifacts: tuple[str, ...]) -> JobExit:
         """What the evaluator says. Where it fails, that is never the candidate's fault."""
         if judged.limit is not None:
-            reason = f"The evaluator went over a bound: {limit_sentence(judged.limit)}"
+            reason = f"{EVALUATOR_OVER_BOUND}: {limit_sentence(judged.limit)}"
             return self._end(Outcome.INFRASTRUCTURE_ERROR, reason)
         if judged.status != 0:
             reason = f"The evaluator failed: {exit_sentence(judged, self._folder.evaluator_log)}"
@@ -186,10 +220,10 @@ class Supervision:
             return self._end(Outcome.INVALID_OUTPUT, excerpt(metrics, MAX_REFUSAL), artifacts=artifacts)
         return self._end(Outcome.SCORED, "", metrics=metrics, artifacts=artifacts)
 
-    def _harness_request(self) -> Request:
+    def _harness_request(self, harness: str) -> Request:
         folder = self._folder
         return self._request(
-            f"/job/harness/{self._spec.harness}",
+            f"/job/harness/{harness}",
             self._spec.limits,
             Mount(str(folder.candidate), "/job/candidate"),
             Mount(str(folder.harness), "/job/harness"),
@@ -242,6 +276,9 @@ class Supervision:
         metrics: dict[str, float] | None = None,
         artifacts: tuple[str, ...] = (),
     ) -> JobExit:
+        if outcome in (Outcome.CANDIDATE_ERROR, Outcome.INVALID_OUTPUT) and self._disk_is_full():
+            outcome = Outcome.INFRASTRUCTURE_ERROR
+            reason = f"The disk that holds the workspace was full while it ran. {reason}"
         return JobExit(
             token=self._spec.token,
             outcome=outcome,
@@ -254,6 +291,10 @@ class Supervision:
             started_at=self._began,
             finished_at=time.time(),
         )
+
+    def _disk_is_full(self) -> bool:
+        state = os.statvfs(self._folder.path)
+        return state.f_bavail * state.f_frsize < FULL_BYTES
 
     def _environment(self) -> dict[str, str]:
         return {
@@ -271,7 +312,7 @@ def limit_sentence(limit: LimitHit) -> str:
     return f"Over the bound on {limit.name}: used {limit.used:.4g} of {limit.allowed:.4g} {limit.unit}."
 
 
-def exit_sentence(ended: Ended, log: Path) -> str:
+def exit_sentence(ended: Ended, log: Path, tier: str = "") -> str:
     """How a program left, with the last line that it wrote to its log: where Python names an exception."""
     status = ended.status
     if status is not None and status > 128 and status - 128 in set(signal.Signals):
@@ -280,7 +321,10 @@ def exit_sentence(ended: Ended, log: Path) -> str:
         how = f"It left with exit status {status}"
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"{how}: {excerpt(lines[-1], LAST_LINE)}" if lines else f"{how} and printed nothing to stderr."
+    words = f"{how}: {excerpt(lines[-1], LAST_LINE)}" if lines else f"{how} and printed nothing to stderr."
+    if tier in WITHOUT_NAMESPACES and any(refusal in text for refusal in REFUSALS):
+        words += f" {WITHOUT_NAMESPACES[tier]}"
+    return words
 
 
 def cpu_model() -> str:

@@ -88,4 +88,5 @@ def engineer_command(settings: Settings) -> list[str]:
         *("--cpu-slots", str(settings.cpu_slots)),
         *("--gpus", settings.gpus),
         *("--idle-seconds", str(settings.idle_seconds)),
+        *("--sandbox-minimum", settings.sandbox_minimum),
     ]

@@ -68,11 +68,26 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="end after so long without work; default 600",
     )
+    engineer.add_argument(
+        "--sandbox-minimum",
+        choices=("bwrap", "userns", "landlock", "unconfined"),
+        dest="sandbox_minimum",
+        help="the weakest sandbox that experiments may run in; default landlock",
+    )
     engineer.set_defaults(run=_engineer)
 
     doctor = commands.add_parser("doctor", parents=[workspace], help="check what this machine can do")
     doctor.add_argument("--json", action="store_true", dest="as_json", help="machine-readable")
     doctor.set_defaults(run=_doctor)
+
+    check = commands.add_parser(
+        "check-domain", help="run a domain's baseline, then see that its evaluator scores nothing malformed"
+    )
+    check.add_argument("path", help="a domain folder, or the name of a domain")
+    check.add_argument("--python", help="interpreter to run it under (else ASI_EVOLVE_PYTHON, else this one)")
+    check.add_argument("--stage", help="stage to run at; default: the first")
+    check.add_argument("--json", action="store_true", dest="as_json", help="machine-readable")
+    check.set_defaults(run=_check_domain)
 
     listing = commands.add_parser("campaigns", parents=[workspace], help="list the campaigns of a workspace")
     listing.add_argument("--json", action="store_true", dest="as_json", help="machine-readable")
@@ -128,7 +143,8 @@ def _engineer(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from .doctor import examine, print_findings
+    from .doctor import examine
+    from .findings import print_findings
 
     findings = examine(_settings(options))
     if options.as_json:
@@ -136,6 +152,12 @@ def _doctor(options: argparse.Namespace) -> int:
     else:
         print_findings(findings)
     return 1 if any(finding.blocks for finding in findings) else 0
+
+
+def _check_domain(options: argparse.Namespace) -> int:
+    from .domain_report import report
+
+    return report(_settings(options), options.path, options.stage, as_json=options.as_json)
 
 
 def _campaigns(options: argparse.Namespace) -> int:

@@ -39,7 +39,7 @@ async def _work(paths: WorkspacePaths, settings: Settings) -> bool:
         async with open_workspace(paths.root) as workspace:
             slots = Slots(settings.cpu_slots, settings.gpu_devices())
             logger.info("Engineer of %s: %d CPU slots, GPUs %s", paths.root, slots.cpus, list(slots.gpus))
-            await Engineer(workspace, slots, settings.idle_seconds).run()
+            await Engineer(workspace, slots, settings.idle_seconds, settings.sandbox_minimum).run()
     if not paths.database.exists():  # removed meanwhile, and not ours to make again
         return False
     async with open_workspace(paths.root) as workspace:

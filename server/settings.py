@@ -37,6 +37,10 @@ class Settings(BaseSettings):
     idle_seconds: Annotated[float, Field(gt=0)] = Field(
         default=600.0, description="The engineer daemon ends after so many seconds without work."
     )
+    sandbox_minimum: Literal["bwrap", "userns", "landlock", "unconfined"] = Field(
+        default="landlock",
+        description="The weakest sandbox that experiments may run in; the strongest that works is taken.",
+    )
     transport: Literal["stdio", "http"] = Field(
         default="stdio", description="How clients reach the server: stdio, or streamable HTTP."
     )

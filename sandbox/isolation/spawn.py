@@ -57,6 +57,7 @@ def collect(report: int, start: Callable[[], None], at_end: Callable[[], None] =
     program = os.fork()
     if program == 0:
         try:
+            os.set_inheritable(report, False)  # what it says is believed
             start()
         except Exception as error:  # noqa: BLE001 -- as above
             _say(error)
@@ -90,7 +91,7 @@ def _set_bound(which: int, soft: int, hard: int) -> None:
 
 
 def _forget_signal_handlers() -> None:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+    for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from asi_evolve.domains.contract import DomainSpec
 from asi_evolve.server.app import build_server
 from asi_evolve.server.settings import Settings
@@ -37,13 +38,26 @@ def test_the_readmes_script_runs(lab, tmp_path):
     assert "'outcome': 'scored'" in shown.stdout
 
 
-def test_the_domain_of_the_docs_works_from_scratch(lab, tmp_path):
+def write_the_domain_of_the_docs(folder):
     text = (ROOT / "docs" / "domains.md").read_text()
-    folder = tmp_path / "ruler"
     (folder / "baseline").mkdir(parents=True)
     for name, language, body in re.findall(r"^`([\w./]+)`:\n\n```(\w+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         assert language in ("toml", "markdown", "python")
         (folder / name).write_text(body)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_domain_of_the_docs_is_strict(tmp_path):
+    folder = write_the_domain_of_the_docs(tmp_path / "ruler")
+    command = [sys.executable, "-I", "-m", "asi_evolve.server.cli", "check-domain", str(folder)]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "0 failed. A campaign can start." in shown.stdout
+
+
+def test_the_domain_of_the_docs_works_from_scratch(lab, tmp_path):
+    folder = write_the_domain_of_the_docs(tmp_path / "ruler")
     better = "def marks():\n    return [0, 1, 4, 9, 15, 22, 32, 34]\n"
 
     async def run():
@@ -86,8 +100,8 @@ def test_every_command_is_listed(tmp_path):
     shown = subprocess.run(
         [sys.executable, "-I", "-m", "asi_evolve.server.cli", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    commands = set(re.findall(r"^    (\w+)(?: |$)", shown, re.MULTILINE))
-    assert commands == set(re.findall(r"^\| `asi-evolve (\w+)", text, re.MULTILINE))
+    commands = set(re.findall(r"^    ([\w-]+)(?: |$)", shown, re.MULTILINE))
+    assert commands == set(re.findall(r"^\| `asi-evolve ([\w-]+)", text, re.MULTILINE))
 
 
 def test_every_key_of_a_domain_is_explained():

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from asi_evolve.database.workspace import open_workspace
 from asi_evolve.evolution.errors import SandboxUnavailable
 from asi_evolve.sandbox.interpreter import describe_interpreter
-from asi_evolve.sandbox.isolation.choice import find_isolation
+from asi_evolve.sandbox.isolation import TIERS
+from asi_evolve.sandbox.isolation.choice import find_isolation, try_tiers
 from asi_evolve.sandbox.jobs import JobFolder, JobSpec, Limits, OutputRule, write_atomically
 from asi_evolve.sandbox.processes import start_supervisor
 
@@ -76,6 +78,19 @@ def isolation(interpreter):
         return find_isolation(interpreter)
     except SandboxUnavailable as error:
         pytest.skip(f"no sandbox on this machine: {error}")
+
+
+@pytest.fixture(scope="session")
+def working_tiers(interpreter):
+    """Tier to what makes it, of those that can run here."""
+    attempts = try_tiers(interpreter, TIERS, all_of_them=True)
+    return {attempt.tier: attempt.fields for attempt in attempts if attempt.failure is None}
+
+
+@pytest.fixture
+async def workspace(tmp_path):
+    async with open_workspace(tmp_path / "workspace") as opened:
+        yield opened
 
 
 @pytest.fixture

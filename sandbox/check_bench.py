@@ -1,0 +1,122 @@
+"""Runs jobs of a domain without a workspace: real job folders and real supervisors, several at once, for a check."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import threading
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..domains.contract import Stage
+from ..domains.loader import Domain
+from ..evolution.outcomes import Outcome, ResourceUsage
+from .jobs import JobExit, JobFolder, write_atomically
+from .preparation import Grant, lay_down_job
+from .processes import end_orphans, remove, start_supervisor
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a job ended, and the outputs that were taken over."""
+
+    end: JobExit
+    outputs: dict[str, bytes]
+
+
+class CheckBench:
+    """Jobs of one domain at one stage, each in a folder of its own beneath `root`, removed once it is read."""
+
+    def __init__(self, root: Path, domain: Domain, stage: Stage, grant: Grant) -> None:
+        self._root = root
+        self._domain = domain
+        self._stage = stage
+        self._grant = grant
+        self._lock = threading.Lock()
+        self._supervisors: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def run(self, files: Mapping[str, str], instance: str | None = None) -> Ran:
+        """Harness and candidate, then the evaluator."""
+        return self._work_through(self._lay_down(files, instance))
+
+    def judge(
+        self, outputs: Mapping[str, bytes], instance: str | None = None, wall_seconds: float | None = None
+    ) -> JobExit:
+        """The evaluator alone, on output files as a candidate could have left them.
+
+        Args:
+            wall_seconds: a bound on the evaluator below the stage's own.
+        """
+        folder = self._lay_down(None, instance)
+        for file, data in outputs.items():
+            (folder.out / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder.out / file).write_bytes(data)
+        if wall_seconds is not None:
+            spec = folder.read_spec()
+            limits = spec.evaluator_limits
+            tighter = replace(limits, wall_seconds=min(limits.wall_seconds, wall_seconds))
+            write_atomically(folder.spec, replace(spec, evaluator_limits=tighter).to_json().encode())
+        return self._work_through(folder).end
+
+    def stop(self) -> None:
+        """End what runs, and let nothing more start."""
+        with self._lock:
+            self._stopped = True
+            for supervisor in self._supervisors:
+                supervisor.send_signal(signal.SIGTERM)
+
+    def _lay_down(self, files: Mapping[str, str] | None, instance: str | None) -> JobFolder:
+        token = uuid.uuid4().hex
+        folder = JobFolder(self._root / token)
+        lay_down_job(
+            folder,
+            domain=self._domain,
+            instance=instance,
+            stage=self._stage,
+            seed=SEED,
+            files=files,
+            token=token,
+            grant=self._grant,
+        )
+        return folder
+
+    def _work_through(self, folder: JobFolder) -> Ran:
+        try:
+            if not self._supervise(folder):
+                return Ran(_ended(Outcome.CANCELLED, "The check was stopped."), {})
+            end = folder.read_exit()
+            if end is None:
+                end_orphans(folder.path.name)
+                return Ran(_ended(Outcome.LOST, f"The supervisor died: {_last_words(folder)}"), {})
+            prefix = "outputs/"
+            taken = [path.removeprefix(prefix) for path in end.artifacts if path.startswith(prefix)]
+            return Ran(end, {file: (folder.outputs / file).read_bytes() for file in taken})
+        finally:
+            asyncio.run(remove(folder.path))
+
+    def _supervise(self, folder: JobFolder) -> bool:
+        """Run the supervisor to its end; false where the bench has been stopped before."""
+        with self._lock:
+            if self._stopped:
+                return False
+            supervisor = start_supervisor(folder)
+            self._supervisors.add(supervisor)
+        supervisor.wait()
+        with self._lock:
+            self._supervisors.remove(supervisor)
+        return True
+
+
+def _ended(outcome: Outcome, reason: str) -> JobExit:
+    return JobExit("", outcome, reason, {}, None, ResourceUsage(), {}, (), 0.0, 0.0)
+
+
+def _last_words(folder: JobFolder) -> str:
+    log = folder.path / "supervisor.log"
+    return log.read_text(errors="backslashreplace")[-500:].strip() or "it left no word."

@@ -1,0 +1,167 @@
+"""What is installed: interpreters, SQLite and its extensions, the embedder, extras, domains. Findings for `doctor`."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from importlib.metadata import requires, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from ..database.connection import find_driver
+from ..database.migrations import migrate
+from ..domains.loader import domain_names, find_domain
+from ..evolution.errors import EvolveError, SandboxUnavailable
+from ..sandbox.interpreter import describe_interpreter
+from .findings import Finding
+from .settings import Settings
+
+PYSQLITE = f"{sys.executable} -m pip install pysqlite3"
+
+EXTRAS = {
+    "architecture": "candidates that are networks in torch",
+    "rl": "candidates that are reinforcement learning algorithms",
+    "dti": "candidates that predict how drugs bind to targets",
+    "curation": "candidates that select training data",
+    "embeddings": "search by meaning, which nothing uses yet",
+    "gpu": "fast kernels, and watching the memory of GPUs",
+}
+"""Each extra of pyproject.toml with what it is for; `all` and `test` are left out."""
+
+
+def interpreter(settings: Settings) -> Finding:
+    """The Python of the server, and the one that candidates run under."""
+    own = f"Python {platform.python_version()} at {sys.executable}"
+    inside = settings.python or sys.executable
+    try:
+        theirs = describe_interpreter(inside, ()).versions["python"]
+    except SandboxUnavailable as error:
+        return Finding("interpreter", "problem", str(error), "name another in ASI_EVOLVE_PYTHON")
+    if inside == sys.executable:
+        return Finding("interpreter", "ok", f"{own}, for candidates as well")
+    return Finding("interpreter", "ok", f"{own}; candidates run under Python {theirs} at {inside}")
+
+
+def sqlite(_: Settings) -> Finding:
+    """Opens a database in a folder of its own and makes all its tables."""
+    try:
+        driver = find_driver()
+        with tempfile.TemporaryDirectory() as folder:
+            migrate(Path(folder) / "check.db", driver)
+    except EvolveError as error:
+        return Finding("sqlite", "problem", str(error), PYSQLITE)
+    # What a driver without FTS5 raises is its own choice.
+    except Exception as error:  # noqa: BLE001
+        return Finding("sqlite", "problem", f"a test database could not be made: {error}", PYSQLITE)
+    return Finding("sqlite", "ok", f"SQLite {driver.sqlite_version} through {driver.name}, with full-text search")
+
+
+def extension_loading(_: Settings) -> Finding:
+    """Loads sqlite-vec and asks it for a distance."""
+    try:
+        connection = find_driver().connect(Path(":memory:"))
+        try:
+            found, distance = connection.execute("SELECT vec_version(), vec_distance_l2('[0, 0]', '[3, 4]')").fetchone()
+        finally:
+            connection.close()
+    except Exception as error:  # noqa: BLE001 -- as above
+        return Finding("sqlite extensions", "problem", f"sqlite-vec cannot be loaded: {error}", PYSQLITE)
+    if distance != 5.0:
+        text = f"sqlite-vec {found} says that (0, 0) and (3, 4) are {distance} apart"
+        return Finding(
+            "sqlite extensions", "problem", text, f"{sys.executable} -m pip install --force-reinstall sqlite-vec"
+        )
+    return Finding("sqlite extensions", "ok", f"can be loaded; sqlite-vec {found} works")
+
+
+def embedder(_: Settings) -> Finding:
+    """What search goes by."""
+    return Finding("embedder", "ok", "lexical: search is by words, and needs no model")
+
+
+def extras(settings: Settings) -> list[Finding]:
+    """Which optional parts are there, asked of the interpreter that candidates run under."""
+    python = settings.python or sys.executable
+    wanted = declared_extras(requires("asi-evolve-mcp") or [])
+    names = sorted({requirement.name for needed in wanted.values() for requirement in needed})
+    try:
+        versions = describe_interpreter(python, names).versions
+    except SandboxUnavailable:
+        return [_not_asked("extras", python)]
+    return [_extra(name, needed, versions, python) for name, needed in wanted.items()]
+
+
+def declared_extras(requirements: Iterable[str]) -> dict[str, list[Requirement]]:
+    """The requirements of each extra that apply to this machine, out of those of a distribution."""
+    parsed = [Requirement(text) for text in requirements]
+    return {
+        extra: [
+            requirement
+            for requirement in parsed
+            if requirement.marker is not None
+            and requirement.marker.evaluate({"extra": extra})
+            and not requirement.marker.evaluate({"extra": ""})
+        ]
+        for extra in EXTRAS
+    }
+
+
+def _extra(name: str, needed: list[Requirement], versions: Mapping[str, str], python: str) -> Finding:
+    subject, purpose = f"extra {name}", EXTRAS[name]
+    lacking = unmet(needed, versions)
+    if not lacking:
+        have = ", ".join(f"{requirement.name} {versions[requirement.name]}" for requirement in needed)
+        return Finding(subject, "ok", f"for {purpose}: {have or 'nothing is needed here'}")
+    missing = ", ".join(requirement.name for requirement in lacking)
+    return Finding(subject, "optional", f"for {purpose}: lacks {missing}", _install(python, lacking))
+
+
+def unmet(needed: Iterable[Requirement], versions: Mapping[str, str]) -> list[Requirement]:
+    """Requirements that are missing, or there in a version that will not do."""
+    return [
+        requirement
+        for requirement in needed
+        if versions[requirement.name] == "missing"
+        or not requirement.specifier.contains(versions[requirement.name], prereleases=True)
+    ]
+
+
+def _install(python: str, lacking: Iterable[Requirement]) -> str:
+    """A command line for a shell, which would take a bare `>` for something else."""
+    wanted = " ".join(f"'{requirement.name}{requirement.specifier}'" for requirement in lacking)
+    return f"{python} -m pip install {wanted}"
+
+
+def domains(settings: Settings) -> list[Finding]:
+    """Whether each domain can be read, and has what it requires."""
+    return [_domain(name, settings.python or sys.executable) for name in domain_names()]
+
+
+def _domain(name: str, python: str) -> Finding:
+    subject = f"domain {name}"
+    try:
+        domain = find_domain(name)
+        domain.cognition()
+        needed = [Requirement(text) for text in domain.spec.domain.requirements]
+        versions = describe_interpreter(python, [requirement.name for requirement in needed]).versions
+    except SandboxUnavailable:
+        return _not_asked(subject, python)
+    except EvolveError as error:
+        return Finding(subject, "warning", str(error), "mend what is named, or remove it")
+    lacking = unmet(needed, versions)
+    if lacking:
+        told = ", ".join(f"{requirement} ({versions[requirement.name]})" for requirement in lacking)
+        return Finding(subject, "warning", f"needs {told}", _install(python, lacking))
+    return Finding(subject, "ok", "ready")
+
+
+def _not_asked(subject: str, python: str) -> Finding:
+    return Finding(subject, "warning", f"{python} could not be asked what it has", "see interpreter above")
+
+
+def own_version() -> str:
+    """Of this package."""
+    return version("asi-evolve-mcp")
