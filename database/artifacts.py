@@ -46,11 +46,19 @@ class ArtifactStore:
 
         Raises:
             NotFound: the file is gone.
+            StorageError: somebody has changed it.
         """
         try:
-            return self._path(sha256).read_bytes()
+            data = self._path(sha256).read_bytes()
         except FileNotFoundError as error:
             raise NotFound(f"Expected the artifact {sha256[:12]} in {self._folder}, but its file is gone.") from error
+        found = hashlib.sha256(data).hexdigest()
+        if found != sha256:
+            raise StorageError(
+                f"Expected the artifact {sha256[:12]} in {self._folder} as it was stored, but its bytes have changed "
+                f"(now {found[:12]}). Bring it back from a backup."
+            )
+        return data
 
     def _path(self, sha256: str) -> Path:
         return self._folder / sha256[:2] / sha256

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..evolution.ids import short_id
-from ..evolution.models import Evaluation, Experiment
+from ..evolution.models import Evaluation, Experiment, FormerScore, Quarantine
 from ..evolution.outcomes import ExperimentStatus, LimitHit, Outcome, ResourceUsage
 from ..evolution.progress import Progress
+from ..evolution.statistics import Mean
 from . import events, nodes, progress
 from .connection import Reader, Row, Transaction
 
@@ -94,6 +95,15 @@ async def unfinished(reader: Reader, campaign_id: int | None = None, limit: int 
     return [_experiment(row) for row in rows]
 
 
+async def held(reader: Reader, campaign_id: int, limit: int) -> list[Experiment]:
+    """Experiments whose score is in quarantine, oldest first."""
+    rows = await reader.all(
+        "SELECT * FROM experiments WHERE status = 'quarantined' AND campaign_id = ? ORDER BY id LIMIT ?",
+        (campaign_id, limit),
+    )
+    return [_experiment(row) for row in rows]
+
+
 async def any_unfinished(reader: Reader) -> bool:
     """Whether there is anything for a daemon to do."""
     return await reader.value("SELECT 1 FROM experiments WHERE status <> 'finished' LIMIT 1") is not None
@@ -105,28 +115,59 @@ async def recent_ids(reader: Reader, limit: int) -> list[int]:
 
 
 async def queued(reader: Reader, limit: int) -> list[Experiment]:
-    """The next experiments in line."""
-    rows = await reader.all("SELECT * FROM experiments WHERE status = 'queued' ORDER BY id LIMIT ?", (limit,))
+    """The next experiments in line: those in the queue, and held ones whose next repeat waits for room."""
+    rows = await reader.all(
+        "SELECT * FROM experiments AS e WHERE status <> 'finished' AND (status = 'queued' OR status = 'quarantined'"
+        " AND NOT EXISTS (SELECT 1 FROM jobs WHERE experiment_id = e.id)) ORDER BY id LIMIT ?",
+        (limit,),
+    )
     return [_experiment(row) for row in rows]
 
 
 async def start(tx: Transaction, number: int) -> bool:
-    """Take an experiment off the queue; false where it is no longer there."""
-    taken = await tx.execute(
-        "UPDATE experiments SET status = 'running', started_at = ifnull(started_at, ?) WHERE id = ?"
-        " AND status = 'queued'",
-        (time.time(), number),
-    )
-    if taken:
-        experiment = await get(tx, number)
+    """Take an experiment off the queue; false where it is no longer there. A held one stays held."""
+    experiment = await get(tx, number)
+    if experiment.status is ExperimentStatus.QUEUED:
+        await tx.execute(
+            "UPDATE experiments SET status = 'running', started_at = ifnull(started_at, ?) WHERE id = ?",
+            (time.time(), number),
+        )
         await nodes.set_status(tx, experiment.node_id, ExperimentStatus.RUNNING)
         await events.record(tx, experiment.campaign_id, "experiment_started", short_id("e", number))
-    return bool(taken)
+    return experiment.status in (ExperimentStatus.QUEUED, ExperimentStatus.QUARANTINED)
 
 
 async def requeue(tx: Transaction, number: int) -> None:
-    """Send a running experiment back to the queue, between two stages, to wait for a slot."""
-    await tx.execute("UPDATE experiments SET status = 'queued', current_stage = NULL WHERE id = ?", (number,))
+    """Send a running experiment back to the queue, between two runs, to wait for a slot. A held one stays held."""
+    await tx.execute(
+        "UPDATE experiments SET status = CASE status WHEN 'running' THEN 'queued' ELSE status END,"
+        " current_stage = NULL WHERE id = ?",
+        (number,),
+    )
+
+
+async def hold(tx: Transaction, number: int, quarantine: Quarantine) -> None:
+    """Put the score of a running experiment into quarantine. Its node has no score meanwhile."""
+    experiment = await get(tx, number)
+    await tx.execute(
+        "UPDATE experiments SET status = 'quarantined', reason = ?, quarantine_json = ? WHERE id = ?",
+        (_while_held(quarantine), quarantine.model_dump_json(), number),
+    )
+    await nodes.hold(tx, experiment.node_id)
+    await events.record(
+        tx,
+        experiment.campaign_id,
+        "experiment_quarantined",
+        short_id("e", number),
+        node=short_id("n", experiment.node_id),
+        cause=quarantine.cause,
+        score=quarantine.score,
+    )
+
+
+def _while_held(quarantine: Quarantine) -> str:
+    count = len(quarantine.seeds)
+    return f"Held: {quarantine.reason}. It runs again with {count} other seed{'s' if count > 1 else ''} first."
 
 
 async def order_job(
@@ -226,6 +267,8 @@ async def finish(tx: Transaction, number: int, outcome: Outcome, reason: str, sc
         (outcome, reason, score, time.time(), number),
     ):
         return
+    if experiment.quarantine is not None:
+        await _restore(tx, experiment.node_id, experiment.quarantine.former)
     await nodes.conclude(tx, experiment.node_id, outcome)
     await events.record(
         tx,
@@ -238,12 +281,19 @@ async def finish(tx: Transaction, number: int, outcome: Outcome, reason: str, sc
     )
 
 
+async def _restore(tx: Transaction, node_id: int, former: FormerScore | None) -> None:
+    """The end of a quarantine begins from where the node stood; what the outcome means for that is not told here."""
+    if former is not None:
+        await nodes.set_score(tx, node_id, former.stage, Mean(former.value, former.stderr, former.seeds))
+
+
 async def cancel(tx: Transaction, number: int) -> Experiment:
-    """End a queued experiment now; ask the daemon to end a running one. A finished one stays as it is."""
+    """End an experiment that waits now; ask the daemon to end one with a job. A finished one stays as it is."""
     experiment = await get(tx, number)
-    if experiment.status is ExperimentStatus.QUEUED:
+    has_job = await tx.value("SELECT 1 FROM jobs WHERE experiment_id = ?", (number,)) is not None
+    if experiment.status in (ExperimentStatus.QUEUED, ExperimentStatus.QUARANTINED) and not has_job:
         await finish(tx, number, Outcome.CANCELLED, "Cancelled while it was queued.", None)
-    elif experiment.status is ExperimentStatus.RUNNING:
+    elif experiment.status is not ExperimentStatus.FINISHED:
         await tx.execute("UPDATE experiments SET cancel_requested = 1 WHERE id = ?", (number,))
     return await get(tx, number)
 
@@ -284,14 +334,46 @@ async def runs_at_target(reader: Reader, numbers: Sequence[int]) -> dict[int, in
     return {row["id"]: row["runs"] for row in rows}
 
 
+_COUNTS = "(e.quarantine_json IS NULL OR e.outcome = 'scored')"
+_THAT_COUNT = (
+    "FROM evaluations AS v JOIN experiments AS e ON e.id = v.experiment_id"
+    f" WHERE e.node_id = ? AND v.stage = ? AND v.score IS NOT NULL AND {_COUNTS} ORDER BY v.id"
+)
+
+
 async def seed_scores(reader: Reader, node_id: int, stage: str) -> dict[int, float]:
-    """Seed to score of a node at one stage; the latest run counts where a seed ran twice."""
-    rows = await reader.all(
-        "SELECT v.seed, v.score FROM evaluations AS v JOIN experiments AS e ON e.id = v.experiment_id"
-        " WHERE e.node_id = ? AND v.stage = ? AND v.score IS NOT NULL ORDER BY v.id",
-        (node_id, stage),
-    )
+    """Seed to score of a node at one stage; the latest run counts where a seed ran twice. What was held and has not
+    been released does not count."""
+    rows = await reader.all(f"SELECT v.seed, v.score {_THAT_COUNT}", (node_id, stage))
     return {row["seed"]: row["score"] for row in rows}
+
+
+async def beaten_scores(reader: Reader, campaign_id: int, stage: str, score: float, *, but: int) -> list[float]:
+    """What the other scored nodes of a campaign scored at a stage, also those that have since scored at a dearer one;
+    none where a node that stands there has at least `score`, which an index tells without a look at all of them."""
+    best = await reader.value(
+        "SELECT score FROM nodes WHERE campaign_id = ? AND score IS NOT NULL AND score_stage = ? AND id <> ?"
+        " ORDER BY score DESC LIMIT 1",
+        (campaign_id, stage, but),
+    )
+    if best is not None and best >= score:
+        return []
+    rows = await reader.all(
+        "SELECT avg(v.score) AS score FROM experiments AS e JOIN evaluations AS v ON v.experiment_id = e.id"
+        " JOIN nodes AS n ON n.id = e.node_id WHERE e.campaign_id = ? AND v.stage = ? AND v.score IS NOT NULL"
+        f" AND {_COUNTS} AND n.score IS NOT NULL AND n.id <> ? GROUP BY n.id",
+        (campaign_id, stage, but),
+    )
+    return [row["score"] for row in rows]
+
+
+async def scoring_runs(reader: Reader, node_id: int, stage: str) -> list[StoredEvaluation]:
+    """The runs behind `seed_scores`, one for each seed, in order of the seeds' first runs."""
+    rows = await reader.all(f"SELECT v.id, v.seed, v.experiment_id {_THAT_COUNT}", (node_id, stage))
+    latest = {row["seed"]: row["id"] for row in rows}
+    found = await evaluations(reader, list({row["experiment_id"]: None for row in rows}))
+    by_id = {stored.id: stored for stored in found}
+    return [by_id[number] for number in latest.values()]
 
 
 async def log(reader: Reader, evaluation_id: int) -> dict[str, str]:
@@ -328,6 +410,7 @@ def _experiment(row: Row) -> Experiment:
         reason=row["reason"],
         score=row["score"],
         current_stage=row["current_stage"],
+        quarantine=Quarantine.model_validate_json(row["quarantine_json"]) if row["quarantine_json"] else None,
         cancel_requested=bool(row["cancel_requested"]),
         created_at=row["created_at"],
         started_at=row["started_at"],

@@ -97,7 +97,7 @@ async def listed(
     limit: int = 20,
     offset: int = 0,
 ) -> list[Node]:
-    """A page of the nodes of a campaign. `outcome` is an `Outcome`, or `queued` or `running`."""
+    """A page of the nodes of a campaign. `outcome` is an `Outcome`, or a status such as `queued`."""
     where, parameters = _filter(campaign_id, outcome)
     if order != "best":
         rows = await reader.all(
@@ -127,9 +127,9 @@ async def count(reader: Reader, campaign_id: int, outcome: str | None = None) ->
 def _filter(campaign_id: int, outcome: str | None) -> tuple[str, list[object]]:
     if outcome is None:
         return "n.campaign_id = ?", [campaign_id]
-    if outcome in (ExperimentStatus.QUEUED, ExperimentStatus.RUNNING):
+    if outcome in tuple(ExperimentStatus):
         return "n.campaign_id = ? AND n.status = ?", [campaign_id, outcome]
-    return "n.campaign_id = ? AND n.outcome = ?", [campaign_id, outcome]
+    return "n.campaign_id = ? AND n.outcome = ? AND n.status <> 'quarantined'", [campaign_id, outcome]
 
 
 async def recent_ids(reader: Reader, limit: int) -> list[int]:
@@ -138,9 +138,10 @@ async def recent_ids(reader: Reader, limit: int) -> list[int]:
 
 
 async def outcome_counts(reader: Reader, campaign_id: int) -> dict[str, int]:
-    """How many nodes ended how; those that have never ended, under their status."""
+    """How many nodes ended how; those that have never ended or whose score is held, under their status."""
     rows = await reader.all(
-        "SELECT ifnull(outcome, status) AS state, count(*) AS nodes FROM nodes WHERE campaign_id = ? GROUP BY state",
+        "SELECT CASE WHEN status = 'quarantined' THEN status ELSE ifnull(outcome, status) END AS state,"
+        " count(*) AS nodes FROM nodes WHERE campaign_id = ? GROUP BY state",
         (campaign_id,),
     )
     return {row["state"]: row["nodes"] for row in rows}
@@ -201,6 +202,12 @@ async def set_status(tx: Transaction, node_id: int, status: ExperimentStatus) ->
     await tx.execute("UPDATE nodes SET status = ? WHERE id = ?", (status, node_id))
 
 
+async def hold(tx: Transaction, node_id: int) -> None:
+    """Its latest experiment scored what is not believed yet: nothing may build on the node or rank it meanwhile."""
+    await set_status(tx, node_id, ExperimentStatus.QUARANTINED)
+    await _clear_score(tx, node_id)
+
+
 async def conclude(tx: Transaction, node_id: int, outcome: Outcome) -> None:
     """The node's latest experiment has ended.
 
@@ -213,10 +220,14 @@ async def conclude(tx: Transaction, node_id: int, outcome: Outcome) -> None:
         return
     await tx.execute("UPDATE nodes SET outcome = ? WHERE id = ?", (outcome, node_id))
     if outcome is not Outcome.SCORED:
-        await tx.execute(
-            "UPDATE nodes SET score = NULL, score_stderr = NULL, score_seeds = 0, score_stage = NULL WHERE id = ?",
-            (node_id,),
-        )
+        await _clear_score(tx, node_id)
+
+
+async def _clear_score(tx: Transaction, node_id: int) -> None:
+    await tx.execute(
+        "UPDATE nodes SET score = NULL, score_stderr = NULL, score_seeds = 0, score_stage = NULL WHERE id = ?",
+        (node_id,),
+    )
 
 
 async def set_score(tx: Transaction, node_id: int, stage: str, score: Mean) -> None:

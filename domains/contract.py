@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
@@ -22,6 +24,7 @@ def _plain_relative_path(value: str) -> str:
 RelativePath = Annotated[str, AfterValidator(_plain_relative_path)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
+Parameters = Mapping[str, int | float | str | bool]
 
 
 class _Section(BaseModel):
@@ -92,11 +95,33 @@ class Fitness(_Section):
     metric: Name
     direction: Literal["maximize", "minimize"] = "maximize"
     """With `minimize` the score is the negated metric."""
+    proven_bound: FiniteFloat | Name | None = None
+    """What the metric of no candidate can exceed (with `minimize`: stay below), in its units: a number, or the name of
+    an instance parameter. A better one is held, and then refused."""
 
     def score(self, metrics: Metrics) -> float:
         """The score of a full set of metrics. Raises `KeyError` where the metric is missing."""
         value = metrics[self.metric]
         return value if self.direction == "maximize" else -value
+
+    def score_bound(self, parameters: Parameters) -> float | None:
+        """The highest score that any candidate can have, where that is proven."""
+        bound = parameters[self.proven_bound] if isinstance(self.proven_bound, str) else self.proven_bound
+        return self.score({self.metric: float(bound)}) if bound is not None else None
+
+
+class QuarantineRule(_Section):
+    """`[quarantine]`: which scores are held until the candidate has run with other seeds."""
+
+    enabled: bool = True
+    deviations: Annotated[FiniteFloat, Field(gt=0)] = 8.0
+    """A score more than so many robust standard deviations above the median of its peers is held."""
+    population: Annotated[int, Field(ge=3)] = 10
+    """Fewer scored nodes at the same stage than these are no population to compare with."""
+    seeds: Annotated[int, Field(ge=1, le=64)] = 2
+    """Other seeds that a held candidate runs with."""
+    confirm: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.5
+    """Share of an outlier's lead over the median that the mean of the repeats has to keep."""
 
 
 class Stage(_Section):
@@ -227,6 +252,7 @@ class DomainSpec(_Section):
     outputs: dict[Name, OutputSpec]
     metrics: dict[Name, MetricSpec]
     fitness: Fitness
+    quarantine: QuarantineRule = QuarantineRule()
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
     default_stage: Name
     """The stage that `run_experiment` aims at when the caller names none."""
@@ -268,7 +294,22 @@ class DomainSpec(_Section):
                                 f"{key}: expected {length!r} to be an integer parameter of instance {instance!r}, "
                                 f"which has {sorted(parameters)}"
                             )
+        self._check_bound()
         return self
+
+    def _check_bound(self) -> None:
+        name = self.fitness.proven_bound
+        if not isinstance(name, str):
+            return
+        if not self.instances:
+            raise ValueError(f"fitness.proven_bound: expected {name!r} to be a parameter, but there is no instance")
+        for instance, parameters in self.instances.items():
+            value = parameters.get(name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ValueError(
+                    f"fitness.proven_bound: expected {name!r} to be a finite number in instance {instance!r}, which "
+                    f"has {sorted(parameters)}"
+                )
 
     def stage(self, name: str) -> Stage | None:
         """The stage of that name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -85,13 +86,20 @@ class Domain:
 
     def evaluator_sha256(self) -> str:
         """Hash over the evaluator, its neighbours and `domain.toml`: what a score depends on besides the candidate."""
-        digest = hashlib.sha256()
-        judged_by = self.script_files("evaluator") | {"domain.toml": self.folder / "domain.toml"}
-        for name, path in sorted(judged_by.items()):
-            data = path.read_bytes()
-            digest.update(f"{name}\0{len(data)}\0".encode())
-            digest.update(data)
-        return digest.hexdigest()
+        return _sha256(self.script_files("evaluator") | {"domain.toml": self.folder / "domain.toml"})
+
+    def harness_sha256(self) -> str:
+        """Hash over the harness and its neighbours."""
+        return _sha256(self.script_files("harness"))
+
+
+def _sha256(files: Mapping[str, Path]) -> str:
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        data = path.read_bytes()
+        digest.update(f"{name}\0{len(data)}\0".encode())
+        digest.update(data)
+    return digest.hexdigest()
 
 
 def domain_names() -> list[str]:

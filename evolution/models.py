@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
@@ -121,9 +121,41 @@ class Evaluation(_Model):
     limit: LimitHit | None
     usage: ResourceUsage
     environment: dict[str, str]
-    """Interpreter and package versions, CPU model, sandbox tier, hash of the evaluator."""
+    """Where the score comes from: hashes of evaluator, harness and data, domain version, interpreter and packages,
+    processor, sandbox tier."""
     started_at: float
     finished_at: float
+
+
+QuarantineCause = Literal["bound", "outlier"]
+
+
+class FormerScore(_Model):
+    """The score that a node had before one of its later experiments was held."""
+
+    value: float
+    stderr: float | None
+    seeds: int
+    stage: str
+
+
+class Quarantine(_Model):
+    """A score that is held until the candidate has run with other seeds. Scores: higher is better."""
+
+    cause: QuarantineCause
+    """`bound`: it is above the proven bound of the domain. `outlier`: it is far above the population."""
+    reason: str
+    """What was scored and what it was compared with, without a full stop."""
+    stage: str
+    score: float
+    """The one that is held, the mean over its seeds."""
+    bound: float | None
+    """Proven, where the domain has one."""
+    median: float | None
+    """Of the population that an outlier was compared with."""
+    seeds: tuple[int, ...]
+    """Of the repeats: drawn from the operating system, so that no candidate can know them."""
+    former: FormerScore | None
 
 
 class Experiment(_Model):
@@ -140,6 +172,8 @@ class Experiment(_Model):
     score: float | None
     current_stage: str | None
     """The stage that is running now."""
+    quarantine: Quarantine | None
+    """Set once a score was held; released where the outcome is `scored`."""
     cancel_requested: bool
     created_at: float
     started_at: float | None

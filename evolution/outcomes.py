@@ -30,6 +30,8 @@ class ExperimentStatus(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    QUARANTINED = "quarantined"
+    """It has scored, but the score is held while the candidate runs with other seeds, or waits for room to."""
     FINISHED = "finished"
 
 

@@ -1,8 +1,9 @@
-"""Numbers about scores: mean with its standard error, and whether the search still moves."""
+"""Numbers about scores: mean with its standard error, robust spread, and whether the search still moves."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -26,6 +27,20 @@ def mean(values: Sequence[float]) -> Mean:
         return Mean(average, None, count)
     deviation = math.hypot(*(value - average for value in values))
     return Mean(average, deviation / math.sqrt(count * (count - 1)), count)
+
+
+class RobustSpread(NamedTuple):
+    """Where most values lie, whatever a minority of them says."""
+
+    median: float
+    deviation: float
+    """1.4826 times the median absolute deviation: of normal values, their standard deviation."""
+
+
+def robust_spread(values: Sequence[float]) -> RobustSpread:
+    """Median and robust deviation of at least one value; infinite where the numbers overflow."""
+    median = statistics.median(values)
+    return RobustSpread(median, 1.4826 * statistics.median([abs(value - median) for value in values]))
 
 
 class Staircase(NamedTuple):

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..domains.contract import DomainSpec, Stage
-from ..evolution.models import Evaluation
+from ..evolution.errors import DomainError
+from ..evolution.models import Evaluation, Quarantine
 from ..evolution.outcomes import Outcome
+from ..evolution.quarantine import not_repeated, verdict
 from ..evolution.statistics import mean
 
 
@@ -30,7 +32,12 @@ class End:
 
 
 def next_step(
-    spec: DomainSpec, target: str, seeds: Sequence[int], evaluations: Sequence[Evaluation], has_score: bool
+    spec: DomainSpec,
+    target: str,
+    seeds: Sequence[int],
+    evaluations: Sequence[Evaluation],
+    has_score: bool,
+    quarantine: Quarantine | None = None,
 ) -> Step | End:
     """What an experiment does next.
 
@@ -41,8 +48,11 @@ def next_step(
         target: stage that the experiment aims at.
         evaluations: what the experiment has been through, in order.
         has_score: whether its node had a score before.
+        quarantine: set where the experiment has scored and the score is held; what is left then are the repeats.
     """
     way = spec.cascade(target)
+    if quarantine is not None:
+        return _next_repeat(spec, way, quarantine, evaluations)
     aim = way[-1]
     for stage in way[-1:] if aim.on_request and has_score else way:
         may_finish = stage is aim or (stage.when_scored == "finish" and not aim.on_request)
@@ -75,6 +85,45 @@ def _at_stage(stage: Stage, seeds: Sequence[int], evaluations: Sequence[Evaluati
             )
         scores.append(evaluation.score)
     return End(Outcome.SCORED, "", stage.name, mean(scores).value)
+
+
+def _next_repeat(
+    spec: DomainSpec, way: Sequence[Stage], held: Quarantine, evaluations: Sequence[Evaluation]
+) -> Step | End:
+    """Every other seed at the stage that scored; then the score is released or refused."""
+    names = [stage.name for stage in way]
+    if held.stage not in names:
+        raise DomainError(f"Expected stage {held.stage}, where a score is held, but the domain no longer has it.")
+    repeats: list[float] = []
+    for seed in held.seeds:
+        step = _repeat(way[names.index(held.stage) :], seed, evaluations)
+        if isinstance(step, Step):
+            return step
+        if not step.outcome.counts_against_candidate:
+            return End(step.outcome, step.reason, held.stage, None)
+        if step.score is None:
+            return End(Outcome.REJECTED, not_repeated(held, seed, step.outcome, step.reason), held.stage, None)
+        repeats.append(step.score)
+    released, reason = verdict(held, repeats, confirm=spec.quarantine.confirm)
+    if not released:
+        return End(Outcome.REJECTED, reason, held.stage, None)
+    scores = [run.score for run in evaluations if run.stage == held.stage and run.score is not None]
+    return End(Outcome.SCORED, reason, held.stage, mean(scores).value)
+
+
+def _repeat(way: Sequence[Stage], seed: int, evaluations: Sequence[Evaluation]) -> Step | Evaluation:
+    """One other seed. Where it needs longer than the first ones, it goes on to a dearer stage like any candidate."""
+    *cheaper, aim = way
+    for stage in cheaper:
+        here = [run for run in evaluations if (run.stage, run.seed) == (stage.name, seed)]
+        if not here:
+            return Step(stage, seed)
+        if not _only_out_of_time(stage, here):
+            return here[-1]
+    return next(
+        (run for run in reversed(evaluations) if (run.stage, run.seed) == (aim.name, seed)),
+        Step(aim, seed),
+    )
 
 
 def _only_out_of_time(stage: Stage, evaluations: Sequence[Evaluation]) -> bool:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from ..domains.contract import Stage
 from ..domains.loader import Domain
@@ -32,7 +33,15 @@ class Ran:
 class CheckBench:
     """Jobs of one domain at one stage, each in a folder of its own beneath `root`, removed once it is read."""
 
-    def __init__(self, root: Path, domain: Domain, stage: Stage, grant: Grant) -> None:
+    def __init__(
+        self,
+        root: Path,
+        domain: Domain,
+        stage: Stage,
+        grant: Grant,
+        provenance: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._provenance = provenance
         self._root = root
         self._domain = domain
         self._stage = stage
@@ -41,19 +50,23 @@ class CheckBench:
         self._supervisors: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
-    def run(self, files: Mapping[str, str], instance: str | None = None) -> Ran:
+    def run(self, files: Mapping[str, str], instance: str | None = None, seed: int = SEED) -> Ran:
         """Harness and candidate, then the evaluator."""
-        return self._work_through(self._lay_down(files, instance))
+        return self._work_through(self._lay_down(files, instance, seed))
 
     def judge(
-        self, outputs: Mapping[str, bytes], instance: str | None = None, wall_seconds: float | None = None
+        self,
+        outputs: Mapping[str, bytes],
+        instance: str | None = None,
+        wall_seconds: float | None = None,
+        seed: int = SEED,
     ) -> JobExit:
         """The evaluator alone, on output files as a candidate could have left them.
 
         Args:
             wall_seconds: a bound on the evaluator below the stage's own.
         """
-        folder = self._lay_down(None, instance)
+        folder = self._lay_down(None, instance, seed)
         for file, data in outputs.items():
             (folder.out / file).parent.mkdir(parents=True, exist_ok=True)
             (folder.out / file).write_bytes(data)
@@ -71,7 +84,7 @@ class CheckBench:
             for supervisor in self._supervisors:
                 supervisor.send_signal(signal.SIGTERM)
 
-    def _lay_down(self, files: Mapping[str, str] | None, instance: str | None) -> JobFolder:
+    def _lay_down(self, files: Mapping[str, str] | None, instance: str | None, seed: int) -> JobFolder:
         token = uuid.uuid4().hex
         folder = JobFolder(self._root / token)
         lay_down_job(
@@ -79,10 +92,11 @@ class CheckBench:
             domain=self._domain,
             instance=instance,
             stage=self._stage,
-            seed=SEED,
+            seed=seed,
             files=files,
             token=token,
             grant=self._grant,
+            provenance=self._provenance,
         )
         return folder
 

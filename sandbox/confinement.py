@@ -17,6 +17,7 @@ from typing import Any
 from ..evolution.errors import SandboxUnavailable
 from ..evolution.outcomes import LimitHit, ResourceUsage
 from ..evolution.text import inert
+from .cgroups import Group
 from .isolation import Isolation, Request, Streams, marks
 from .jobs import Limits
 from .watcher import MB, TICK_S, Watcher
@@ -40,6 +41,8 @@ class Program:
     stderr: Path | None
     writes_to: Path
     """The folder that it can write to, bounded by `limits.disk_mb`."""
+    groups: Path | None = None
+    """Where it gets a control group of its own, if anywhere."""
 
 
 @dataclass(frozen=True)
@@ -168,13 +171,19 @@ class _Confined:
         self._stopped = False
         self._killed = False
         self._cpu = 0.0
+        self._group: Group | None = None
         self._pipes, theirs = _pipes("stdout", "stderr", "report")
         try:
-            streams = Streams(theirs["stdout"], theirs["stderr"], theirs["report"])
-            self._outer = isolation.start(replace(program.request, bounds=_bounds(program.limits)), streams)
+            if program.groups is not None:
+                self._group = Group(program.groups, program.request.mark, program.limits)
+            group = self._group.entrance if self._group is not None else None
+            request = replace(program.request, bounds=_bounds(program.limits), group=group)
+            self._outer = isolation.start(request, Streams(theirs["stdout"], theirs["stderr"], theirs["report"]))
         except OSError as error:
             for descriptor in self._pipes.values():
                 os.close(descriptor)
+            if self._group is not None:
+                self._group.remove()
             raise SandboxUnavailable(f"Expected the sandbox to start, but: {error}.") from error
         finally:
             for descriptor in theirs.values():
@@ -248,7 +257,7 @@ class _Confined:
             return
         if self._death is None and self._reap_outer():
             self.is_alive = False
-        elif (limit := self._watcher.look()) is not None:
+        elif (limit := self._watcher.look(self._group.cpu_seconds() if self._group is not None else 0.0)) is not None:
             self._reach(limit)
 
     def _reach(self, limit: LimitHit) -> None:
@@ -264,6 +273,8 @@ class _Confined:
 
     def _kill(self) -> None:
         self._killed |= self.is_alive
+        if self._group is not None:
+            self._group.kill()
         if self._isolation.has_namespaces:
             if self._init is not None:
                 with contextlib.suppress(ProcessLookupError):
@@ -351,9 +362,15 @@ class _Confined:
     def ended(self) -> Ended:
         """The end in numbers. Lets go of all that is ours."""
         status, limit, watcher = self._report("exit-code"), self._limit, self._watcher
+        if self._group is not None:
+            limit = limit or self._group.limit()
+            self._cpu = max(self._cpu, self._group.cpu_seconds())
+            if watcher is not None:
+                watcher.peak_memory = max(watcher.peak_memory, self._group.peak_memory())
+            self._group.remove()
         for descriptor in (*self._pipes.values(), *([self._death] if self._death is not None else [])):
             os.close(descriptor)
-        if watcher is None or (status is None and not self._killed):
+        if watcher is None or (status is None and limit is None and not self._killed):
             words = self._logs["stderr"].text().strip()[-500:]
             raise SandboxUnavailable(
                 f"Expected the sandbox to be set up, but it was not: {words or 'no reason given'}."

@@ -7,9 +7,9 @@ the next daemon adopts their jobs.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
-import subprocess
 import sys
 import time
 import uuid
@@ -27,13 +27,17 @@ from ..evolution.models import Campaign, Evaluation, Experiment
 from ..evolution.outcomes import Outcome, ResourceUsage
 from ..evolution.progress import Point
 from ..evolution.statistics import mean
+from . import cgroups
 from .cascade import End, Step, next_step
+from .holding import suspected
 from .interpreter import Interpreter, describe_interpreter
 from .isolation import Isolation, Tier
 from .isolation.choice import find_isolation
 from .jobs import JobExit, JobFolder
+from .nursery import Nursery
 from .preparation import Grant, lay_down_job, requirement_names
-from .processes import end_orphans, remove, send, start_supervisor
+from .processes import end_orphans, remove, send
+from .provenance import DataFingerprints, known_before
 from .references import stop_rules
 
 logger = logging.getLogger(__name__)
@@ -62,8 +66,8 @@ class _Flight:
     """An ordered job, which holds its slots until it is settled."""
 
     job: Job
-    child: subprocess.Popen[bytes] | None
-    """Its supervisor; `None` before it has been started, and for an adopted job, whose supervisor is not our child."""
+    supervisor: int | None
+    """Process id; `None` before it has been started, and for an adopted job."""
     cancel_requested: bool = False
     cancelled_at: float | None = None
     progress_seen: int | None = None
@@ -96,13 +100,22 @@ class Engineer:
     lost_after_s: float = 120.0
     """and after so long a SIGKILL."""
     _flights: dict[int, _Flight] = field(default_factory=dict[int, _Flight])
+    _nursery: Nursery = field(default_factory=Nursery)
+    _groups: Path | None = field(default_factory=cgroups.claim)
     _seen_version: int = -1
     _next_note: float = 0.0
     _interpreters: dict[tuple[object, ...], Interpreter] = field(default_factory=dict[tuple[object, ...], Interpreter])
+    _data: DataFingerprints = field(default_factory=DataFingerprints)
     _isolations: dict[tuple[str, ...], Isolation] = field(default_factory=dict[tuple[str, ...], Isolation])
 
     async def run(self) -> None:
         """Work until there has been nothing to do for `idle_seconds`."""
+        try:
+            await self._work()
+        finally:
+            self._nursery.close()
+
+    async def _work(self) -> None:
         await self._adopt()
         last_busy = time.monotonic()
         while True:
@@ -149,14 +162,12 @@ class Engineer:
 
     async def _look_after(self, flight: _Flight, changed: bool) -> None:
         folder = self._folder(flight.job)
-        if flight.child is not None:
-            flight.child.poll()  # reaps it, so that it does not stay behind as a zombie
         match folder.liveness():
             case "running":
                 self._wake(flight, folder)
                 await self._pass_on_cancel(flight, folder, changed)
-            case "not_started" if flight.child is not None:
-                flight.child.kill()
+            case "not_started" if flight.supervisor is not None:
+                send(flight.supervisor, signal.SIGKILL)
                 end_orphans(flight.job.token)
                 await self._settle(flight.job, _lost(flight.job, "The job's folder was removed while it ran."))
             case "not_started":
@@ -166,7 +177,7 @@ class Engineer:
                 if job_exit is None or job_exit.token != flight.job.token:
                     job_exit = _lost(flight.job, "The job's folder holds the end of another job.")
                 await self._settle(flight.job, job_exit)
-            case "died" if flight.child is None and folder.supervisor_pid() is None:
+            case "died" if flight.supervisor is None and folder.supervisor_pid() is None:
                 # A daemon was killed between taking the lock and starting the supervisor, or the supervisor before its
                 # first line: no sandbox has been started.
                 await self._launch(flight.job)
@@ -229,14 +240,14 @@ class Engineer:
                 await self._give_up(experiment.id, error)
 
     async def _begin(self, experiment: Experiment) -> None:
-        _, domain = await self._domain_of(experiment)
+        campaign, domain = await self._domain_of(experiment)
         step = await self._next_step(self.workspace.read, experiment, domain)
         if isinstance(step, Step) and self._room_for(step.stage) is None:
             return  # it keeps its place in the queue; a smaller one behind it may go first
         job: Job | None = None
         async with self.workspace.transaction() as tx:
             if await experiments.start(tx, experiment.id):  # false where it was cancelled meanwhile
-                job = await self._advance(tx, experiment, domain, step)
+                job = await self._advance(tx, experiment, campaign, domain, step)
         if job is not None:
             await self._launch(job)
 
@@ -254,10 +265,20 @@ class Engineer:
     async def _next_step(self, reader: Reader, experiment: Experiment, domain: Domain) -> Step | End:
         settled = [stored.evaluation for stored in await experiments.evaluations(reader, [experiment.id])]
         node = await nodes.get(reader, experiment.node_id)
-        return next_step(domain.spec, experiment.stage, experiment.seeds, settled, node.score is not None)
+        return next_step(
+            domain.spec, experiment.stage, experiment.seeds, settled, node.score is not None, experiment.quarantine
+        )
 
-    async def _advance(self, tx: Transaction, experiment: Experiment, domain: Domain, step: Step | End) -> Job | None:
+    async def _advance(
+        self, tx: Transaction, experiment: Experiment, campaign: Campaign, domain: Domain, step: Step | End
+    ) -> Job | None:
         """Order the next job of a running experiment, close it, or send it back to wait for room."""
+        if isinstance(step, End) and experiment.quarantine is None:
+            held = await suspected(tx, experiment, campaign, domain, step)
+            if held is not None:
+                logger.info("Holding e%d: %s", experiment.id, held.reason)
+                await experiments.hold(tx, experiment.id, held)
+                step = await self._next_step(tx, await experiments.get(tx, experiment.id), domain)
         if isinstance(step, End):
             await self._close(tx, experiment, domain, step)
             return None
@@ -322,11 +343,12 @@ class Engineer:
                 seed=job.seed,
                 files=await nodes.files(self.workspace.read, experiment.node_id),
                 token=job.token,
-                grant=Grant(self._isolation(interpreter), interpreter, job.cpus, job.gpus),
+                grant=Grant(self._isolation(interpreter), interpreter, job.cpus, job.gpus, self._groups),
+                provenance=await asyncio.to_thread(known_before, domain, self._data),  # it may read gigabytes, once
                 stop_rules=await stop_rules(self.workspace.read, domain.spec, job.stage, node),
             )
             logger.info("Launching %s", job.folder)
-            self._flights[job.id] = _Flight(job, start_supervisor(folder))
+            self._flights[job.id] = _Flight(job, self._nursery.start(folder))
         except StorageError:
             raise  # it has not started, and is launched again
         except (EvolveError, OSError) as error:
@@ -339,14 +361,14 @@ class Engineer:
         launch: Job | None = None
         flight = self._flights.get(job.id, _Flight(job, None))
         try:
-            _, domain = await self._domain_of(experiment)
+            campaign, domain = await self._domain_of(experiment)
             evaluation = _evaluation(job, job_exit, domain)
             kept = self._keep(folder, job_exit, domain)
             async with self.workspace.transaction() as tx:
                 if await experiments.settle_job(tx, job, evaluation, _logs(folder), kept, folder.read_progress()):
                     self._flights.pop(job.id, None)  # its slots are free for its own next stage
                     step = await self._next_step(tx, experiment, domain)
-                    launch = await self._advance(tx, experiment, domain, step)
+                    launch = await self._advance(tx, experiment, campaign, domain, step)
         except Exception:
             self._flights[job.id] = flight  # nothing was stored
             raise
@@ -476,7 +498,7 @@ def _lost(job: Job, detail: str) -> JobExit:
 
 def _last_words(folder: JobFolder) -> str:
     try:
-        return (folder.path / "supervisor.log").read_text(errors="backslashreplace")[-500:].strip()
+        return folder.log.read_text(errors="backslashreplace")[-500:].strip()
     except OSError:
         return ""
 
@@ -488,6 +510,6 @@ def _logs(folder: JobFolder) -> dict[str, str]:
         ("stderr", folder.stderr),
         ("evaluator", folder.evaluator_log),
     ):
-        if path.exists():
+        with contextlib.suppress(OSError):  # not there, or being removed by somebody
             logs[stream] = path.read_text(encoding="utf-8", errors="backslashreplace").replace("\0", "\\x00")
     return logs

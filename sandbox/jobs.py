@@ -25,7 +25,7 @@ import fcntl
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,11 +96,15 @@ class JobSpec:
     outputs: tuple[OutputRule, ...]
     artifacts: tuple[ArtifactRule, ...]
     gpus: tuple[int, ...]
+    groups: str | None
+    """Folder in which its sandboxes get control groups of their own, where some are delegated to us."""
     threads: int
     """How many threads the numerical libraries may start."""
     evaluator_sha256: str
     stop_rules: tuple[StopRule, ...] = ()
     """What ends the run early."""
+    provenance: dict[str, str] = field(default_factory=dict[str, str])
+    """What else the daemon knows of where the score will come from; stored with it."""
 
     @classmethod
     def from_json(cls, text: str | bytes) -> JobSpec:
@@ -139,7 +143,7 @@ class JobExit:
     limit: LimitHit | None
     usage: ResourceUsage
     environment: dict[str, str]
-    """Versions of interpreter and packages, CPU model, isolation tier, hash of the evaluator."""
+    """Versions of interpreter and packages, processor, isolation tier, hashes of evaluator, harness and data."""
     artifacts: tuple[str, ...]
     """Paths, relative to the job folder, of outputs and artifacts worth keeping."""
     started_at: float
@@ -182,6 +186,7 @@ class JobFolder:
         self.lock = path / "supervisor.lock"
         self.pid = path / "supervisor.pid"
         self.progress = path / "progress.json"
+        self.log = path / "supervisor.log"
         self.exit = path / "exit.json"
 
     def read_spec(self) -> JobSpec:

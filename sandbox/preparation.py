@@ -6,6 +6,8 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
 
 from packaging.requirements import Requirement
 
@@ -28,6 +30,8 @@ class Grant:
     interpreter: Interpreter
     cpus: int
     gpus: tuple[int, ...]
+    groups: Path | None = None
+    """Where sandboxes get control groups of their own."""
 
 
 def lay_down_job(
@@ -41,11 +45,13 @@ def lay_down_job(
     token: str,
     grant: Grant,
     stop_rules: tuple[StopRule, ...] = (),
+    provenance: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Make the folder of a job, over whatever an attempt that never started left there.
 
     Args:
         files: the candidate; `None` for a job that only judges what the caller lays into out/.
+        provenance: what is known of where the score will come from, stored with it.
 
     Raises:
         OSError: the disk is full or cannot be written.
@@ -74,7 +80,8 @@ def lay_down_job(
     for path in folder.path.rglob("*"):  # whoever runs it is not root, and may not be the owner; who owns the workspace
         path.chmod(0o755 if path.is_dir() else 0o644)  # keeps others out of it
     harness = domain.spec.scripts.harness if files is not None else None
-    spec = replace(_job_spec(domain, stage, parameters, harness, token, grant), stop_rules=stop_rules)
+    spec = _job_spec(domain, stage, parameters, harness, token, grant)
+    spec = replace(spec, provenance=dict(provenance), stop_rules=stop_rules)
     write_atomically(folder.spec, spec.to_json().encode())
 
 
@@ -93,6 +100,7 @@ def _job_spec(
         interpreter=grant.interpreter,
         threads=grant.cpus,
         gpus=grant.gpus,
+        groups=str(grant.groups) if grant.groups is not None else None,
         harness=harness,
         evaluator=domain.spec.scripts.evaluator,
         public_data=str(public) if public is not None else None,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from .isolation import marks
@@ -18,23 +20,28 @@ logger = logging.getLogger(__name__)
 
 
 def start_supervisor(folder: JobFolder) -> subprocess.Popen[bytes]:
-    """Start the supervisor of a job in a session of its own, so that it outlives whoever started it.
+    """Start a single supervisor, in a session of its own, so that it outlives whoever started it. The daemon, which
+    starts many, has a nursery for that."""
+    with locked(folder) as lock, folder.log.open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-m", "asi_evolve.sandbox.supervisor", str(folder.path), "--lock-fd", str(lock)],
+            pass_fds=(lock,),
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+        )
 
-    The lock is taken here and handed down: it is held without a gap from before the process exists until it is gone.
-    """
+
+@contextlib.contextmanager
+def locked(folder: JobFolder) -> Iterator[int]:
+    """The job's lock, to be handed down: then it is held without a gap from before the supervisor exists until it is
+    gone."""
     lock = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with (folder.path / "supervisor.log").open("wb") as log:
-            return subprocess.Popen(
-                [sys.executable, "-I", "-m", "asi_evolve.sandbox.supervisor", str(folder.path), "--lock-fd", str(lock)],
-                pass_fds=(lock,),
-                start_new_session=True,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-            )
+        yield lock
     finally:
         os.close(lock)
 

@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,12 @@ FULL_BYTES = 1_000_000
 """With less than this free, a disk counts as full."""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Work through a job folder; the exit status is 0 whenever exit.json was written."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--lock-fd", type=int, required=True)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     os.set_inheritable(options.lock_fd, False)  # a sandbox must not hold the lock when we are gone
     cancel = Cancel()
     signal.signal(signal.SIGTERM, cancel.request)
@@ -301,8 +301,10 @@ class Supervision:
             **self._spec.interpreter.versions,
             "platform": platform.platform(),
             "cpu": cpu_model(),
+            **({"gpu": ", ".join(gpu_models(self._spec.gpus))} if self._spec.gpus else {}),
             "tier": self._tier,
             "evaluator_sha256": self._spec.evaluator_sha256,
+            **self._spec.provenance,
             **({"stopped_early": self._stopped_early} if self._stopped_early else {}),
         }
 
@@ -336,6 +338,17 @@ def cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def gpu_models(devices: tuple[int, ...], told: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
+    """Names of GPUs by their device numbers, as the driver tells them."""
+    models: dict[int, str] = {}
+    for information in told.glob("*/information"):
+        lines = [line.partition(":") for line in information.read_text(errors="replace").splitlines()]
+        fields = {name.strip(): value.strip() for name, _, value in lines}
+        if fields.get("Device Minor", "").isdecimal():
+            models[int(fields["Device Minor"])] = fields.get("Model", "unknown")
+    return [models.get(device, "unknown") for device in devices]
 
 
 if __name__ == "__main__":

@@ -77,9 +77,14 @@ class Watcher:
     _held_bytes: float = 0.0
     _slow_at: float = 0.0
 
-    def look(self) -> LimitHit | None:
-        """Take a sample; the bound that is passed, if one is."""
+    def look(self, counted_cpu: float = 0.0) -> LimitHit | None:
+        """Take a sample; the bound that is passed, if one is.
+
+        Args:
+            counted_cpu: seconds that the kernel has counted for all of it, where it does.
+        """
         processes = self._processes()
+        self.cpu_seconds = max(self.cpu_seconds, counted_cpu)
         self._count_cpu(processes)
         threads = sum(process.threads for process in processes)
         self.peak_pids = max(self.peak_pids, threads)

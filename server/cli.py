@@ -98,6 +98,14 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("folder", type=Path, help="a folder that does not exist yet")
     export.set_defaults(run=_export)
 
+    verify = commands.add_parser(
+        "verify", parents=[workspace], help="judge the stored outputs of a node again and say whether its score stands"
+    )
+    verify.add_argument("node", help="node id, such as n42")
+    verify.add_argument("--rerun", action="store_true", help="run the candidate again too, with the same seeds")
+    verify.add_argument("--json", action="store_true", dest="as_json", help="machine-readable")
+    verify.set_defaults(run=_verify)
+
     commands.add_parser("version", help="print the version").set_defaults(run=_version)
     return parser
 
@@ -170,6 +178,12 @@ def _export(options: argparse.Namespace) -> int:
     from .export import export_campaign
 
     return asyncio.run(export_campaign(_settings(options).home, options.campaign, options.folder))
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from .verify import verify_node
+
+    return asyncio.run(verify_node(_settings(options), options.node, rerun=options.rerun, as_json=options.as_json))
 
 
 def _version(_: argparse.Namespace) -> int:

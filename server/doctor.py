@@ -57,7 +57,7 @@ def _isolation(settings: Settings) -> Finding:
         attempts = try_tiers(describe_interpreter(settings.python or sys.executable, ()), wanted, all_of_them=True)
     except EvolveError as error:
         return Finding("sandbox", "problem", str(error))
-    working = [attempt.tier for attempt in attempts if attempt.failure is None]
+    working: list[Tier] = [attempt.tier for attempt in attempts if attempt.failure is None]
     failed = [f"{attempt.how}: {attempt.failure}" for attempt in attempts if attempt.tier not in working]
     missing = f"; not working: {'; '.join(failed)}" if failed else ""
     best = working[0] if working else None

@@ -16,7 +16,7 @@ from ..evolution.models import Node
 from ..tools.campaigns import campaign_line
 
 
-def _existing(home: Path) -> Path:
+def existing_workspace(home: Path) -> Path:
     """A mistyped name must not make a workspace."""
     if not WorkspacePaths(home).database.is_file():
         raise NotFound(
@@ -32,7 +32,7 @@ async def list_campaigns(home: Path, *, as_json: bool) -> int:
     Raises:
         NotFound: there is no workspace.
     """
-    async with open_workspace(_existing(home)) as workspace:
+    async with open_workspace(existing_workspace(home)) as workspace:
         lines = [await campaign_line(workspace, entry) for entry in await campaigns.recent(workspace.read, limit=1000)]
     if as_json:
         print(json.dumps(lines, indent=1))
@@ -56,7 +56,7 @@ async def export_campaign(home: Path, campaign: str, folder: Path) -> int:
     """
     if folder.exists():
         raise BadInput(f"Expected a folder that does not exist yet, but {folder} does. Choose another name.")
-    async with open_workspace(_existing(home)) as workspace:
+    async with open_workspace(existing_workspace(home)) as workspace:
         chosen = await campaigns.get(workspace.read, parse_id(campaign, "c"))
         folder.mkdir(parents=True)
         (folder / "campaign.json").write_text(chosen.model_dump_json(indent=1), encoding="utf-8")

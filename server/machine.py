@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..sandbox.cgroups import LEAF, NEEDED_CONTROLLERS, own_cgroup
 from .findings import Finding
 from .settings import Settings
 
 LOW_DISK_MB = 2000
 LOW_INODES = 20_000
 TORCH_PATIENCE_S = 120.0
-NEEDED_CONTROLLERS = ("memory", "pids")
 DELEGATE = "systemd-run --user --scope -p Delegate=yes asi-evolve engineer"
 
 UNIFY = "boot with systemd.unified_cgroup_hierarchy=1: cgroup v1 holds them on this machine"
@@ -67,6 +67,8 @@ def cgroup_finding(process: Path) -> Finding:
     """The same for a folder that describes a process as `/proc/self` does."""
     without = "the watcher holds the bounds on memory and processes by itself, looking every 20 ms"
     folder = own_cgroup(process)
+    if folder is not None and folder.name == LEAF:  # an engineer has been at work here
+        folder = folder.parent
     if folder is None:
         return Finding("cgroup", "optional", f"this machine shows no cgroup v2; {without}")
     try:
@@ -81,23 +83,6 @@ def cgroup_finding(process: Path) -> Finding:
         text = f"{folder} is not delegated to this user; {without}"
         return Finding("cgroup", "optional", text, DELEGATE)
     return Finding("cgroup", "ok", f"v2, delegated at {folder} with {', '.join(NEEDED_CONTROLLERS)}")
-
-
-def own_cgroup(process: Path) -> Path | None:
-    """The folder of a process's own group in the cgroup v2 tree; `None` where there is no such tree."""
-    try:
-        mounts = [line.split() for line in (process / "mountinfo").read_text().splitlines()]
-        groups = (process / "cgroup").read_text().splitlines()
-    except OSError:  # no /proc, as on macOS, or a masked one
-        return None
-    # Fields before the dash: id, parent, device, root, mount point, ...; after it: type, source, options.
-    trees = [(fields[3], Path(fields[4])) for fields in mounts if fields[fields.index("-") + 1] == "cgroup2"]
-    group = next((line.removeprefix("0::") for line in groups if line.startswith("0::")), None)
-    if not trees or group is None:
-        return None
-    root, place = trees[0]
-    inside = group.removeprefix(root) if root != "/" else group
-    return place / inside.strip("/")
 
 
 def _held_by_v1(process: Path) -> bool:

@@ -13,7 +13,7 @@ from mcp_types import CallToolResult, TextContent
 from ..evolution.errors import EvolveError
 from ..evolution.ids import short_id
 from ..evolution.models import CognitionItem, Evaluation, Experiment, Lesson, Node
-from ..evolution.outcomes import ExperimentStatus
+from ..evolution.outcomes import ExperimentStatus, Outcome
 from ..evolution.text import excerpt
 
 Detail = Literal["concise", "full"]
@@ -118,6 +118,15 @@ def evaluation_fields(evaluation: Evaluation) -> dict[str, Any]:
     )
 
 
+def run_fields(evaluation: Evaluation, experiment: Experiment) -> dict[str, Any]:
+    """One run, and whether its score counts for the node."""
+    held = experiment.quarantine is not None and experiment.outcome is not Outcome.SCORED
+    if not held or evaluation.score is None:
+        return evaluation_fields(evaluation)
+    finished = experiment.status is ExperimentStatus.FINISHED
+    return evaluation_fields(evaluation) | {"counts": "no: refused" if finished else "no: quarantined"}
+
+
 def seed_line(evaluation: Evaluation) -> dict[str, Any]:
     """One of many runs."""
     return without_none(
@@ -140,6 +149,7 @@ def experiment_line(experiment: Experiment, reason_limit: int = 1200) -> dict[st
             "outcome": str(experiment.outcome) if experiment.outcome is not None else None,
             "stage": experiment.current_stage or experiment.stage,
             "score": experiment.score,
+            "quarantine": experiment.quarantine.cause if experiment.quarantine is not None else None,
             "reason": excerpt(experiment.reason, reason_limit) or None,
         }
     )

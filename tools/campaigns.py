@@ -224,6 +224,7 @@ async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail
     many = 20 if detail == "full" else 5
     use = await campaigns.use(reader, campaign, time.time())
     running = await experiments.unfinished(reader, campaign.id, limit=many)
+    held = [entry.id for entry in await experiments.held(reader, campaign.id, limit=many)]
     unanalysed = await analyses.without_analysis(reader, campaign.id)
     lessons = await analyses.latest_lessons(reader, campaign.id, limit=many)
     reached = budgets.reached(campaign.settings.budget, use)
@@ -245,6 +246,7 @@ async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail
         "plateau": {"candidates_since_best": use.since_best},
         "latest": [node_line(node) for node in await nodes.listed(reader, campaign.id, order="newest", limit=many)],
         "unfinished": await experiment_lines(workspace, running) or None,
+        "quarantined": ids("e", held) or None,
         "needs_analysis": ids("n", unanalysed) or None,
         "lessons": [lesson_fields(lesson, 300) for lesson in lessons] or None,
         "lesson_count": await analyses.lesson_count(reader, campaign.id),

@@ -19,7 +19,7 @@ from ..evolution.ids import parse_id, short_id
 from ..evolution.models import Campaign, Experiment
 from ..evolution.outcomes import ExperimentStatus, Outcome
 from ..evolution.text import accepted, excerpt
-from .answers import Answer, answer, anticipated, evaluation_fields, experiment_line, ids, number, seed_line
+from .answers import Answer, answer, anticipated, experiment_line, ids, number, run_fields, seed_line
 from .campaigns import refuse_over_budget
 from .candidates import Candidate, Program, checked
 from .laboratory import Laboratory
@@ -83,7 +83,8 @@ class ExperimentTools:
         (form, syntax, required names, the same program in this campaign), then stored as a node and queued; cheap
         stages run first and end a bad candidate early. Returns the result if it comes within `wait_s` (default 20),
         else a handle for wait_experiment. The experiment goes on whatever happens to this call or to the server. Only
-        outcome `scored` has a score; every other outcome says what went wrong.
+        outcome `scored` has a score; every other outcome says what went wrong. A score above what is proven possible,
+        or far above all others, is held (status `quarantined`) until runs with other seeds confirm it.
         """
         workspace = await self._laboratory.workspace()
         chosen = await campaigns.get(workspace.read, parse_id(campaign, "c"))
@@ -220,8 +221,12 @@ async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[st
         handle = short_id("e", experiment.id)
         return fields | {"next": f"It goes on without you. wait_experiment(experiments=['{handle}'])."}
     runs = await experiments.evaluations(workspace.read, [experiment.id])
-    shape = evaluation_fields if len(runs) <= RUNS_IN_FULL else seed_line
-    fields["runs"] = [_without_repeated_reason(shape(run.evaluation), experiment) for run in runs]
+    fields["runs"] = [
+        _without_repeated_reason(run_fields(run.evaluation, experiment), experiment)
+        if len(runs) <= RUNS_IN_FULL
+        else seed_line(run.evaluation)
+        for run in runs
+    ]
     node = await nodes.get(workspace.read, experiment.node_id)
     if node.parents:
         parent = await nodes.get(workspace.read, node.parents[0])
@@ -240,7 +245,7 @@ async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[st
 
 
 def _without_repeated_reason(run: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
-    repeated = experiment.reason.startswith(run.get("reason", "").removesuffix("…"))
+    repeated = run.get("reason", "").removesuffix("…") in experiment.reason
     return {name: value for name, value in run.items() if name != "reason" or not repeated}
 
 
@@ -312,7 +317,7 @@ async def _about_twin(tx: Transaction, node_id: int) -> str:
         if twin.score is not None
         else f"ended as {twin.outcome}"
         if twin.outcome
-        else twin.status
+        else f"is {twin.status}"
     )
     reports = await analyses.latest(tx, [node_id])
     report = f" Its analysis: {excerpt(reports[node_id].report, 400)}" if node_id in reports else ""

@@ -59,7 +59,9 @@ def _part_done(experiment: Experiment, settled: int, told: Told | None) -> float
 
 
 def _state(experiment: Experiment, told: Told | None) -> str:
-    words = f"{short_id('e', experiment.id)} {experiment.current_stage or experiment.status}"
+    held = experiment.status is ExperimentStatus.QUARANTINED
+    place = experiment.status if held else experiment.current_stage or experiment.status
+    words = f"{short_id('e', experiment.id)} {place}"
     return f"{words} {point_words(told.point)}".strip() if told is not None else words
 
 

@@ -26,12 +26,12 @@ from .answers import (
     answer,
     anticipated,
     cognition_fields,
-    evaluation_fields,
     ids,
     lesson_fields,
     node_line,
     number,
     page,
+    run_fields,
     without_none,
 )
 from .campaigns import refuse_over_budget
@@ -112,7 +112,7 @@ class SearchTools:
         query: Annotated[str, Field(description="Words to find in motivations and analyses; empty: all nodes.")] = "",
         outcome: Annotated[
             str | None,
-            Field(description="Only nodes that are queued, running, or ended so: scored, candidate_error, limit, ..."),
+            Field(description="Only nodes that are queued, running, quarantined, or ended so: scored, limit, ..."),
         ] = None,
         sort: Annotated[
             Order | Literal["relevance"] | None,
@@ -275,7 +275,7 @@ async def _by_words(
         relevance[node_id] = max(score, relevance.get(node_id, score))
     found = await nodes.many(workspace.read, list(relevance))
     if outcome is not None:
-        found = [node for node in found if outcome in (node.status, node.outcome)]
+        found = [node for node in found if _has_come_to(outcome, node)]
     keys: dict[str, Callable[[Node], Any]] = {
         "relevance": lambda node: (-relevance[node.id], node.id),
         "best": lambda node: (node.score is None, -(node.score or 0.0), node.id),
@@ -284,6 +284,12 @@ async def _by_words(
     }
     ordered = sorted(found, key=keys[sort])[:100]
     return ordered, len(ordered), by_motivation.method
+
+
+def _has_come_to(outcome: str, node: Node) -> bool:
+    """Whether a node ended so or is so far on its way, as `nodes.listed` understands it."""
+    held = node.status is ExperimentStatus.QUARANTINED
+    return outcome == node.status or (outcome == node.outcome and not held)
 
 
 def _diff(before: dict[str, str], after: dict[str, str], a: str, b: str) -> str:
@@ -300,8 +306,12 @@ def _diff(before: dict[str, str], after: dict[str, str], a: str, b: str) -> str:
 
 
 async def _last_metrics(workspace: Workspace, node_id: int) -> dict[str, float]:
-    """Metrics of the node's latest run that scored."""
-    ordered = await experiments.of_node(workspace.read, node_id)
+    """Metrics of the node's latest run that scored and counts."""
+    ordered = [
+        entry
+        for entry in await experiments.of_node(workspace.read, node_id)
+        if entry.quarantine is None or entry.outcome is Outcome.SCORED
+    ]
     runs = await experiments.evaluations(workspace.read, [entry.id for entry in ordered])
     scored = [run.evaluation for run in runs if run.evaluation.outcome is Outcome.SCORED]
     return dict(scored[-1].metrics) if scored else {}
@@ -311,7 +321,8 @@ async def summary_fields(workspace: Workspace, node: Node) -> dict[str, Any]:
     """Everything that `get_node` says of a node but its program and logs."""
     reader = workspace.read
     ordered = await experiments.of_node(reader, node.id)
-    runs = await experiments.evaluations(reader, [entry.id for entry in ordered])
+    by_id = {entry.id: entry for entry in ordered}
+    runs = await experiments.evaluations(reader, list(by_id))
     reports = await analyses.latest(reader, [node.id])
     motivations = await nodes.motivations(reader, [node.id])
     files = await nodes.files(reader, node.id)
@@ -326,11 +337,11 @@ async def summary_fields(workspace: Workspace, node: Node) -> dict[str, Any]:
             "inspired_by": await nodes.inspirations(reader, node.id) or None,
             "children": ids("n", await nodes.children(reader, node.id)) or None,
             "experiments": await experiment_lines(workspace, ordered[-5:], 200),
-            "runs": [evaluation_fields(run.evaluation) for run in runs[-5:]] or None,
+            "runs": [run_fields(run.evaluation, by_id[run.evaluation.experiment_id]) for run in runs[-5:]] or None,
             "progress": summary(told[runs[-1].id], runs[-1].evaluation.experiment_id)
             if runs and runs[-1].id in told
             else None,
-            "environment": runs[-1].evaluation.environment if runs else None,
+            "environment": _provenance(runs[-1].evaluation.environment) if runs else None,
             "artifacts": [{"name": f.name, "bytes": f.bytes, "sha256": f.sha256[:12]} for f in kept] or None,
             "analysis": excerpt(reports[node.id].report, 2500) if node.id in reports else None,
             "lessons": [lesson_fields(lesson, 250) for lesson in await analyses.lessons_of(reader, node.id)][:10]
@@ -340,6 +351,11 @@ async def summary_fields(workspace: Workspace, node: Node) -> dict[str, Any]:
             + ("." if node.id in reports else f"; record_analysis(node='{own}', ...) is still to be done."),
         }
     )
+
+
+def _provenance(environment: Mapping[str, str]) -> dict[str, str]:
+    """Where the latest run's numbers come from, with hashes cut short; `asi-evolve verify` compares them whole."""
+    return {name: value[:12] if name.endswith("_sha256") else value for name, value in environment.items()}
 
 
 async def _code_page(workspace: Workspace, node: Node, path: str | None, offset: int, limit: int) -> Answer:

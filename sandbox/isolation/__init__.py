@@ -63,6 +63,8 @@ class Request:
     """Environment variable to a descriptor of ours that the program keeps, by its number."""
     bounds: tuple[tuple[int, int, int], ...] = ()
     """(RLIMIT_*, soft, hard) for every process of it."""
+    group: str | None = None
+    """A file to write `0` to, which puts the writer into the control group of this sandbox."""
     pids: int = 64
     """How many processes and threads are meant to be enough."""
 

@@ -29,6 +29,8 @@ def fork(request: Request, streams: Streams, run: Callable[[], None], held: Iter
         try:
             os.setsid()
             _forget_signal_handlers()
+            if request.group is not None:
+                _enter(request.group)
             _take(streams, [*held, *(descriptor for _, descriptor in request.pipes)])
             for which, soft, hard in request.bounds:
                 _set_bound(which, soft, hard)
@@ -81,6 +83,12 @@ def collect(report: int, start: Callable[[], None], at_end: Callable[[], None] =
 def say(report: int, name: str, number: int) -> None:
     """One line of a report."""
     os.write(report, f'{{"{name}": {number}}}\n'.encode())
+
+
+def _enter(group: str) -> None:
+    descriptor = os.open(group, os.O_WRONLY | os.O_CLOEXEC)
+    os.write(descriptor, b"0")
+    os.close(descriptor)
 
 
 def _set_bound(which: int, soft: int, hard: int) -> None:

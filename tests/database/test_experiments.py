@@ -9,8 +9,9 @@ from asi_evolve.database.connection import find_driver
 from asi_evolve.database.experiments import StoredFile
 from asi_evolve.database.workspace import open_workspace
 from asi_evolve.evolution.errors import NotFound
-from asi_evolve.evolution.models import Evaluation
+from asi_evolve.evolution.models import Evaluation, Quarantine
 from asi_evolve.evolution.outcomes import ExperimentStatus, LimitHit, Outcome, ResourceUsage
+from asi_evolve.evolution.statistics import mean
 
 pytestmark = pytest.mark.anyio
 
@@ -229,6 +230,61 @@ async def test_the_latest_score_of_a_seed_counts(desk, queue):
         await queue(experiments.settle_job, job, evaluation(number, seed=seed, score=score, outcome=outcome), {}, [])
     assert await experiments.seed_scores(desk.read, node, "explore") == {0: 3.0, 1: 2.0}
     assert await experiments.seed_scores(desk.read, node, "verify") == {}
+
+
+async def scored(queue, campaign, *scores, node=None, stage="explore", held=None):
+    """An experiment that scored so with its seeds; its node's number. One that was held ends as rejected."""
+    number = await queue.order(campaign, node, stage=stage)
+    node = (await experiments.get(queue.read, number)).node_id
+    await queue(experiments.start, number)
+    for seed, score in enumerate(scores):
+        job = await queue.job(number, stage=stage, seed=seed)
+        run = evaluation(number, stage=stage, seed=seed, score=score)
+        assert await queue(experiments.settle_job, job, run, {}, [])
+    if held is not None:
+        await queue(experiments.hold, number, held)
+        await queue(experiments.finish, number, Outcome.REJECTED, "luck", None)
+        return node
+    await queue(experiments.finish, number, Outcome.SCORED, "", mean(scores).value)
+    await queue(nodes.set_score, node, stage, mean(scores))
+    return node
+
+
+HELD = Quarantine(
+    cause="outlier", reason="Far out", stage="explore", score=9.0, bound=None, median=1.0, seeds=(7,), former=None
+)
+
+
+async def test_peers_are_the_scored_nodes_by_what_they_scored_at_the_stage(desk, queue):
+    campaign, other = await desk.campaign(), await desk.campaign()
+    await scored(queue, campaign, 1.0)
+    promoted = await scored(queue, campaign, 2.0, 3.0)
+    await scored(queue, campaign, 50.0, node=promoted, stage="verify")
+    await scored(queue, campaign, 60.0, stage="verify")
+    await scored(queue, campaign, 9.0, held=HELD)
+    await scored(queue, other, 4.0)
+    own = await scored(queue, campaign, 8.0)
+    found = await experiments.beaten_scores(queue.read, campaign, "explore", 8.0, but=own)
+    assert sorted(found) == [1.0, 2.5]
+
+
+async def test_a_score_that_is_no_new_best_beats_nobody(desk, queue):
+    campaign = await desk.campaign()
+    await scored(queue, campaign, 1.0)
+    await scored(queue, campaign, 3.0)
+    own = await scored(queue, campaign, 3.0)
+    assert await experiments.beaten_scores(queue.read, campaign, "explore", 3.0, but=own) == []
+
+
+async def test_what_was_held_and_refused_counts_for_nothing(desk, queue):
+    campaign = await desk.campaign()
+    node = await scored(queue, campaign, 9.0, 1.0, held=HELD)
+    assert await experiments.seed_scores(queue.read, node, "explore") == {}
+    assert await experiments.scoring_runs(queue.read, node, "explore") == []
+    await scored(queue, campaign, 2.0, 3.0, node=node)
+    assert await experiments.seed_scores(queue.read, node, "explore") == {0: 2.0, 1: 3.0}
+    runs = await experiments.scoring_runs(queue.read, node, "explore")
+    assert [(run.evaluation.seed, run.evaluation.score) for run in runs] == [(0, 2.0), (1, 3.0)]
 
 
 async def test_unfinished_experiments_are_those_of_a_campaign_or_of_all(desk, queue):

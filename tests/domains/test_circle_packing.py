@@ -110,6 +110,16 @@ class TestTheFolder:
         assert [stage.name for stage in DOMAIN.spec.cascade("explore")] == ["check", "explore"]
         assert [stage.name for stage in DOMAIN.spec.cascade("verify")] == ["check", "explore", "verify"]
 
+    @pytest.mark.parametrize("instance", ["n26", "n32"])
+    def test_the_proven_bound_is_the_one_that_is_proved_and_no_known_packing_breaks_it(self, instance: str) -> None:
+        parameters = DOMAIN.parameters(instance)[1]
+        bound = DOMAIN.spec.fitness.score_bound(parameters)
+        assert bound is not None
+        squared = Fraction(bound) ** 2
+        assert (2 * squared) ** 2 * 3 >= int(parameters["n"]) ** 2, "at least sqrt(n / (2 sqrt(3))), decided exactly"
+        assert bound == pytest.approx(math.sqrt(int(parameters["n"]) / (2 * math.sqrt(3))), rel=1e-7)
+        assert float(parameters["best_known"]) < bound
+
     def test_the_baseline_passes_the_static_check(self) -> None:
         check_candidate(DOMAIN.baseline, DOMAIN.spec.candidate)
 

@@ -146,6 +146,9 @@ def test_a_missing_baseline_is_named_with_what_is_there(folder):
         ('dtype = "float64"', 'dtype = "object"', "outputs.number.arrays.values.dtype"),
         ('metric = "value"', 'metric = "speed"', "fitness.metric"),
         ('metric = "value"', 'metric = "value"\ndirection = "up"', "fitness.direction"),
+        ('metric = "value"', 'metric = "value"\nproven_bound = "width"', "fitness.proven_bound"),
+        ('metric = "value"', 'metric = "value"\n[quarantine]\npopulation = 2', "quarantine.population"),
+        ('metric = "value"', 'metric = "value"\n[quarantine]\nconfirm = 1.5', "quarantine.confirm"),
         ('default_stage = "explore"', 'default_stage = "polish"', "default_stage"),
         ('default_stage = "explore"\n', "", "default_stage"),
         ('name = "explore"', 'name = "check"', "stages"),
@@ -203,6 +206,27 @@ def test_early_stop_rules_are_read_with_their_stages(folder):
     assert drop.resolved() == StopRule("below_start", "score", "val/pass@1", at=0.33, by=0.05)
     assert [rule.at_stage("check") for rule in (nan, drop)] == [True, False]
     assert [rule.at_stage("explore") for rule in (nan, drop)] == [True, True]
+
+
+@pytest.mark.parametrize("value", ["true", "inf", "nan", '"wide"'])
+def test_a_bound_that_names_a_parameter_needs_a_number_in_every_instance(folder, value):
+    text = TOML.replace('metric = "value"', 'metric = "value"\nproven_bound = "scale"')
+    (folder / "domain.toml").write_text(text)
+    assert load_domain(folder).spec.fitness.score_bound({"scale": 0.5}) == 0.5
+    (folder / "domain.toml").write_text(
+        text.replace("[outputs.number]", f"[instances.other]\nn = 3\nscale = {value}\n\n[outputs.number]")
+    )
+    message = refusal(folder)
+    assert "fitness.proven_bound" in message
+    assert "instance 'other'" in message
+
+
+@pytest.mark.parametrize(
+    ("written", "bound"), [("", None), ("proven_bound = 3", 3.0), ('proven_bound = 3\ndirection = "minimize"', -3.0)]
+)
+def test_the_bound_of_the_score_follows_the_direction_of_the_metric(folder, written, bound):
+    with_toml(folder, 'metric = "value"', f'metric = "value"\n{written}')
+    assert load_domain(folder).spec.fitness.score_bound({}) == bound
 
 
 def test_every_wrong_entry_is_named_at_once(folder):

@@ -1,10 +1,10 @@
-"""Means with their standard error, and the staircase of best scores."""
+"""Means with their standard error, robust spread, and the staircase of best scores."""
 
 import math
 import statistics
 
 import pytest
-from asi_evolve.evolution.statistics import mean, staircase
+from asi_evolve.evolution.statistics import mean, robust_spread, staircase
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +35,19 @@ def test_seeds_in_another_order_have_the_same_mean(values):
 def test_a_penalty_near_the_end_of_the_number_range_is_averaged_like_any_score():
     assert mean([-1e308, -1e308]).value == pytest.approx(-1e308)
     assert mean([1e200, 3e200]) == pytest.approx((2e200, 1e200, 2))
+
+
+def test_the_robust_spread_of_normal_scores_is_their_standard_deviation():
+    normal = statistics.NormalDist(3.0, 2.0)
+    spread = robust_spread([normal.inv_cdf((place + 0.5) / 10_001) for place in range(10_001)])
+    assert spread == pytest.approx((3.0, 2.0), rel=1e-3)
+
+
+@given(st.lists(st.floats(0, 10), min_size=5), st.lists(scores, max_size=20))
+def test_a_minority_cannot_move_the_robust_spread_out_of_where_the_others_are(majority, others):
+    spread = robust_spread([*majority, *others[: len(majority) - 1]])
+    assert 0 <= spread.median <= 10
+    assert spread.deviation <= 1.4826 * 10
 
 
 def test_the_staircase_of_a_search():

@@ -43,13 +43,19 @@ class SandboxLab:
         self.spec = spec
         self.count = 0
 
-    def lay_down(self, candidate: str, *, evaluator: str = EVALUATOR, harness: str = HARNESS, **spec) -> JobFolder:
+    def lay_down(
+        self, candidate: str, *, evaluator: str = EVALUATOR, harness: str | None = HARNESS, **spec
+    ) -> JobFolder:
+        """With `harness=None` only the evaluator will run."""
         self.count += 1
         job = JobFolder(self.root / f"e{self.count}-check-0-1")
         for part in (job.candidate, job.harness, job.evaluator, job.out, job.outputs, job.result):
             part.mkdir(parents=True)
         (job.candidate / "candidate.py").write_text(textwrap.dedent(candidate))
-        (job.harness / "harness.py").write_text(harness)
+        if harness is None:
+            spec["harness"] = None
+        else:
+            (job.harness / "harness.py").write_text(harness)
         (job.evaluator / "evaluator.py").write_text(textwrap.dedent(evaluator))
         job.params.write_text(json.dumps({"seed": 0}))
         write_atomically(job.spec, replace(self.spec, **spec).to_json().encode())
@@ -57,7 +63,10 @@ class SandboxLab:
 
     def run(self, candidate: str, **spec):
         """Run a job to its end and return that."""
-        job = self.lay_down(candidate, **spec)
+        return self.finish(self.lay_down(candidate, **spec))
+
+    def finish(self, job: JobFolder):
+        """Run a job that was laid down to its end and return that."""
         assert start_supervisor(job).wait(60) == 0, (job.path / "supervisor.log").read_text()
         end = job.read_exit()
         assert end is not None
@@ -109,6 +118,7 @@ def lab(tmp_path, isolation, interpreter, monkeypatch):
         outputs=(ANSWER,),
         artifacts=(),
         gpus=(),
+        groups=None,
         threads=1,
         evaluator_sha256="0" * 64,
     )

@@ -2,7 +2,8 @@
 
 import pytest
 from asi_evolve.domains.contract import DomainSpec
-from asi_evolve.evolution.models import Evaluation
+from asi_evolve.evolution.errors import DomainError
+from asi_evolve.evolution.models import Evaluation, Quarantine
 from asi_evolve.evolution.outcomes import LimitHit, Outcome, ResourceUsage
 from asi_evolve.sandbox.cascade import End, Step, next_step
 from hypothesis import given
@@ -51,9 +52,16 @@ def out_of(limit, stage="check", seed=0):
     return ran(stage, seed, outcome=Outcome.LIMIT, limit=limit, reason=f"Out of {limit}.")
 
 
-def after(spec, target, *evaluations, seeds=(0,), has_score=False):
+def held_at(stage, score=9.0, seeds=(71, 72)):
+    """Held as an outlier of a population with median 1."""
+    return Quarantine(
+        cause="outlier", reason="Far out", stage=stage, score=score, bound=None, median=1.0, seeds=seeds, former=None
+    )
+
+
+def after(spec, target, *evaluations, seeds=(0,), has_score=False, held=None):
     """(stage, seed) of what runs next, or how it ended."""
-    step = next_step(spec, target, seeds, evaluations, has_score)
+    step = next_step(spec, target, seeds, evaluations, has_score, held)
     return (step.stage.name, step.seed) if isinstance(step, Step) else step
 
 
@@ -162,3 +170,55 @@ def test_a_usual_stage_repeats_the_cheaper_ones_even_for_a_node_that_has_a_score
 
 def test_runs_of_other_seeds_and_other_stages_do_not_count():
     assert after(THREE, "check", ran("check", 7, 1.0), ran("explore", 0, 1.0)) == ("check", 0)
+
+
+def test_a_held_score_is_repeated_with_the_other_seeds_at_the_stage_that_scored():
+    past = [ran("check", 0, 1.0), ran("explore", 0, 9.0)]
+    held = held_at("explore")
+    assert after(THREE, "explore", *past, held=held) == ("explore", 71)
+    assert after(THREE, "explore", *past, ran("explore", 71, 9.0), held=held) == ("explore", 72)
+
+
+def test_a_released_score_is_the_mean_over_the_first_seeds_and_the_others():
+    past = [ran("check", 0, 1.0), ran("explore", 0, 9.0), ran("explore", 71, 8.0), ran("explore", 72, 7.0)]
+    end = after(THREE, "explore", *past, held=held_at("explore"))
+    assert (end.outcome, end.stage, end.score) == (Outcome.SCORED, "explore", 8.0)
+    assert "released" in end.reason
+
+
+def test_a_score_that_does_not_come_again_is_rejected():
+    past = [ran("explore", 0, 9.0), ran("explore", 71, 1.0), ran("explore", 72, 2.0)]
+    end = after(THREE, "explore", *past, held=held_at("explore"))
+    assert (end.outcome, end.stage, end.score) == (Outcome.REJECTED, "explore", None)
+    assert "luck" in end.reason
+
+
+@pytest.mark.parametrize(
+    "outcome", [Outcome.CANDIDATE_ERROR, Outcome.INVALID_OUTPUT, Outcome.LIMIT], ids=lambda outcome: outcome.value
+)
+def test_a_held_candidate_that_fails_with_another_seed_is_rejected_and_told_how(outcome):
+    past = [ran("explore", 0, 9.0), ran("explore", 71, outcome=outcome, reason="It fell over.")]
+    end = after(THREE, "explore", *past, held=held_at("explore"))
+    assert (end.outcome, end.score) == (Outcome.REJECTED, None)
+    assert f"ended as {outcome}: It fell over." in end.reason
+
+
+@pytest.mark.parametrize("outcome", [Outcome.LOST, Outcome.CANCELLED, Outcome.INFRASTRUCTURE_ERROR])
+def test_a_repeat_that_says_nothing_of_the_candidate_neither_releases_nor_rejects(outcome):
+    past = [ran("explore", 0, 9.0), ran("explore", 71, 9.0), ran("explore", 72, outcome=outcome, reason="why")]
+    assert after(THREE, "explore", *past, held=held_at("explore")) == End(outcome, "why", "explore", None)
+
+
+def test_a_repeat_that_needs_longer_goes_on_to_the_next_stage_as_the_first_run_would_have():
+    patient = domain(CHECK | {"when_scored": "finish", "when_out_of_time": "continue"}, EXPLORE)
+    past, held = [ran("check", 0, 9.0), out_of("cpu", seed=71)], held_at("check")
+    assert after(patient, "explore", *past, held=held) == ("explore", 71)
+    past.append(ran("explore", 71, 8.0))
+    assert after(patient, "explore", *past, held=held) == ("check", 72)
+    end = after(patient, "explore", *past, ran("check", 72, 7.0), held=held)
+    assert (end.outcome, end.stage, end.score) == (Outcome.SCORED, "check", 8.0)
+
+
+def test_a_stage_that_is_gone_while_a_score_of_it_is_held_is_told():
+    with pytest.raises(DomainError, match="check, where a score is held"):
+        next_step(domain(EXPLORE), "explore", [0], [ran("check", 0, 9.0)], False, held_at("check"))

@@ -10,6 +10,7 @@ from asi_evolve.database.workspace import open_workspace
 from asi_evolve.evolution.models import CampaignSettings
 from asi_evolve.evolution.outcomes import ExperimentStatus, Outcome
 from asi_evolve.sandbox.engineer import Engineer, Slots
+from asi_evolve.sandbox.verification import verify
 
 from ..waiting import until_async
 
@@ -164,6 +165,9 @@ async def test_a_run_scored_early_has_the_score_of_what_it_had_left(laboratory):
     *_, run = await experiments.evaluations(laboratory.read, [found.id])
     assert run.evaluation.environment["stopped_early"].startswith("Stopped early at 50 % (step 20): loss 20 is above 6")
     assert -22 <= found.score <= -20, "what it had come to when it was stopped, not the 40 of its end"
+    judged, rerun = (await verify(laboratory.workspace, found.node_id, rerun=True, gpus=())).checks
+    assert (judged.standing, judged.after, judged.differences) == ("stands", found.score, ())
+    assert (rerun.standing, "stopped early" in rerun.text) == ("cannot_be_checked", True)
 
 
 async def test_what_a_run_tells_is_there_while_it_runs_and_gone_from_the_job_when_it_has_ended(laboratory):

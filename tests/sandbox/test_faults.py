@@ -18,17 +18,13 @@ from ..waiting import until, until_async
 from .conftest import EVALUATOR, SUBMIT
 from .engineering import at_work, daemon, finished, order
 
+STARTED = "open('/job/out/started', 'w').close()"
+
 
 async def its_folder(workspace, number):
     """The folder of an experiment's job, once the candidate runs."""
-    folders = []
-
-    def runs():
-        folders[:] = [path for path in workspace.paths.jobs.glob(f"e{number}-*") if JobFolder(path).supervisor_pid()]
-        return folders and marks.marked(marks.first_mark(JobFolder(folders[0]).read_spec().token))
-
-    await until_async(runs)
-    return JobFolder(folders[0])
+    started = await until_async(lambda: list(workspace.paths.jobs.glob(f"e{number}-*/out/started")))
+    return JobFolder(started[0].parent.parent)
 
 
 async def scores_afterwards(workspace):
@@ -42,42 +38,42 @@ async def scores_afterwards(workspace):
 class TestAroundTheDaemon:
     async def test_a_job_whose_folder_is_deleted_is_lost(self, workspace):
         async with at_work(daemon(workspace)):
-            number = await order(workspace, seconds=60)
+            number = await order(workspace, seconds=60, before=STARTED)
             job = await its_folder(workspace, number)
             token = job.read_spec().token
             shutil.rmtree(job.path, ignore_errors=True)
             found = await finished(workspace, number)
-            assert found.outcome is Outcome.LOST
+            assert found.outcome is Outcome.LOST, found.reason
             assert "folder was removed" in found.reason
             assert marks.marked(marks.first_mark(token)) == []
             assert await scores_afterwards(workspace)
 
     async def test_a_supervisor_that_was_stopped_goes_on(self, workspace):
         async with at_work(daemon(workspace, woken_after_s=2.5)):
-            number = await order(workspace, seconds=1)
+            number = await order(workspace, seconds=1, before=STARTED)
             job = await its_folder(workspace, number)
             os.kill(job.supervisor_pid(), signal.SIGSTOP)
             assert (await finished(workspace, number)).outcome is Outcome.SCORED
 
     async def test_a_supervisor_that_does_not_answer_is_lost_with_all_it_ran(self, workspace):
         async with at_work(daemon(workspace, woken_after_s=1000, lost_after_s=3)):
-            number = await order(workspace, seconds=60)
+            number = await order(workspace, seconds=60, before=STARTED)
             job = await its_folder(workspace, number)
             token = job.read_spec().token
             os.kill(job.supervisor_pid(), signal.SIGSTOP)
             found = await finished(workspace, number)
-            assert found.outcome is Outcome.LOST
+            assert found.outcome is Outcome.LOST, found.reason
             assert "no sign of life for 3 s" in found.reason
             assert marks.marked(marks.first_mark(token)) == []
             assert await scores_afterwards(workspace)
 
     async def test_every_outcome_of_a_fault_counts_for_the_machine_and_can_be_run_again(self, workspace):
         async with at_work(daemon(workspace)):
-            number = await order(workspace, seconds=60)
+            number = await order(workspace, seconds=60, before=STARTED)
             job = await its_folder(workspace, number)
             os.kill(job.supervisor_pid(), signal.SIGKILL)
             found = await finished(workspace, number)
-            assert found.outcome is Outcome.LOST
+            assert found.outcome is Outcome.LOST, found.reason
             assert not found.outcome.counts_against_candidate
             (run,) = await experiments.evaluations(workspace.read, [number])
             assert run.evaluation.score is None
