@@ -11,8 +11,9 @@ from typing import Any
 from ..evolution.ids import short_id
 from ..evolution.models import Evaluation, Experiment, FormerScore, Quarantine
 from ..evolution.outcomes import ExperimentStatus, LimitHit, Outcome, ResourceUsage
+from ..evolution.progress import Progress
 from ..evolution.statistics import Mean
-from . import events, nodes
+from . import events, nodes, progress
 from .connection import Reader, Row, Transaction
 
 
@@ -202,7 +203,12 @@ async def jobs(reader: Reader) -> list[Job]:
 
 
 async def settle_job(
-    tx: Transaction, job: Job, evaluation: Evaluation, logs: Mapping[str, str], artifacts: Sequence[StoredFile]
+    tx: Transaction,
+    job: Job,
+    evaluation: Evaluation,
+    logs: Mapping[str, str],
+    artifacts: Sequence[StoredFile],
+    told: Progress | None = None,
 ) -> bool:
     """Store what came of a job, once: false where somebody has settled it already."""
     if not await tx.execute("DELETE FROM jobs WHERE id = ? AND token = ?", (job.id, job.token)):
@@ -242,6 +248,8 @@ async def settle_job(
         "INSERT INTO artifacts (evaluation_id, name, mime_type, sha256, bytes) VALUES (?, ?, ?, ?, ?)",
         [(number, file.name, file.mime_type, file.sha256, file.bytes) for file in artifacts],
     )
+    if told is not None:
+        await progress.store(tx, number, told)
     await tx.execute(
         "UPDATE campaigns SET cpu_seconds = cpu_seconds + ?, gpu_seconds = gpu_seconds + ?"
         " WHERE id = (SELECT campaign_id FROM experiments WHERE id = ?)",
@@ -313,6 +321,17 @@ async def evaluations(reader: Reader, experiment_ids: Sequence[int]) -> list[Sto
     for value in values:
         metrics.setdefault(value["evaluation_id"], {})[value["name"]] = value["value"]
     return [StoredEvaluation(row["id"], _evaluation(row, metrics.get(row["id"], {}))) for row in rows]
+
+
+async def runs_at_target(reader: Reader, numbers: Sequence[int]) -> dict[int, int]:
+    """Experiment to how many runs of the stage that it aims at have been settled."""
+    marks = ", ".join("?" * len(numbers))
+    rows = await reader.all(
+        "SELECT e.id, count(*) AS runs FROM experiments AS e JOIN evaluations AS v ON v.experiment_id = e.id"
+        f" AND v.stage = e.stage WHERE e.id IN ({marks}) GROUP BY e.id",
+        list(numbers),
+    )
+    return {row["id"]: row["runs"] for row in rows}
 
 
 _COUNTS = "(e.quarantine_json IS NULL OR e.outcome = 'scored')"

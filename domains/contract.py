@@ -9,7 +9,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
+from ..evolution.early_stop import StopOutcome, StopRule, Test
 from ..evolution.models import Metrics
+from ..evolution.progress import METRIC_NAME
 
 
 def _plain_relative_path(value: str) -> str:
@@ -157,6 +159,8 @@ class Stage(_Section):
     cpus: Annotated[int, Field(ge=1)] = 1
     """CPU slots that it holds while it runs."""
     gpus: Annotated[int, Field(ge=0)] = 0
+    gpu_memory_mb: Positive | None = None
+    """Of all its GPUs together; watched through NVML, which takes nvidia-ml-py."""
     seeds: Annotated[int, Field(ge=1, le=64)] = 1
     """Seeds it runs with when the caller names no number."""
     evaluator_cpu_seconds: Positive = 60.0
@@ -181,6 +185,67 @@ class Stage(_Section):
     def wall_bound(self) -> float:
         """Seconds of wall time allowed."""
         return self.wall_seconds if self.wall_seconds is not None else 4 * self.cpu_seconds + 60
+
+
+_STOP_KEYS: dict[Test, tuple[str, ...]] = {
+    "nan": (),
+    "above": ("value",),
+    "below": ("value",),
+    "above_baseline": ("at", "k", "min_sd"),
+    "below_baseline": ("at", "k", "min_sd"),
+    "above_start": ("by",),
+    "below_start": ("by",),
+}
+"""What each early-stop rule needs; `at` is free where a value or the run's own start is the bound."""
+
+
+class StopSpec(_Section):
+    """`[[stop]]`: a condition on what a run tells in its progress file that ends it early."""
+
+    rule: Test
+    """`nan`: not finite. `above`, `below`: past `value`. `above_baseline`, `below_baseline`: past `k` standard
+    deviations of what the campaign's baseline told when it was as far. `above_start`, `below_start`: by more than `by`
+    from the run's own first value. Which way is bad depends on the metric: above for a loss, below for an accuracy."""
+    metric: Annotated[str, Field(pattern=rf"^{METRIC_NAME.pattern}$")] | None = None
+    """A name in the progress lines; `nan` without it means any."""
+    at: Annotated[FiniteFloat, Field(ge=0, le=1)] | None = None
+    """The share of the run at which it is judged, once; without it, at every line."""
+    value: FiniteFloat | None = None
+    k: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    min_sd: Positive | None = None
+    """The least standard deviation, and the only one where the baseline ran with one seed."""
+    by: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    outcome: StopOutcome = "reject"
+    """`reject`: the experiment ends as `rejected`. `score`: what the run has left by then is evaluated."""
+    stages: tuple[Name, ...] = ()
+    """Where it holds; empty means everywhere."""
+
+    @property
+    def needs_baseline(self) -> bool:
+        """Whether the bound comes from the campaign's baseline."""
+        return self.rule in ("above_baseline", "below_baseline")
+
+    def at_stage(self, stage: str) -> bool:
+        """Whether it holds at that stage."""
+        return not self.stages or stage in self.stages
+
+    def resolved(self) -> StopRule:
+        """As the supervisor judges it, still without what the baseline told."""
+        return StopRule(self.rule, self.outcome, self.metric, self.at, self.value, self.k, self.by)
+
+    @model_validator(mode="after")
+    def _keys_fit_the_rule(self) -> Self:
+        needed = _STOP_KEYS[self.rule]
+        if self.metric is None and self.rule != "nan":
+            raise ValueError(f"rule {self.rule!r}: expected `metric`, but there is none")
+        for key in ("at", "value", "k", "min_sd", "by"):
+            is_given = getattr(self, key) is not None
+            if key in needed and not is_given:
+                raise ValueError(f"rule {self.rule!r}: expected `{key}`, but there is none")
+            is_free = key == "at" and self.rule != "nan"
+            if is_given and key not in needed and not is_free:
+                raise ValueError(f"rule {self.rule!r}: expected no `{key}`, but got {getattr(self, key)}")
+        return self
 
 
 class Artifact(_Section):
@@ -243,6 +308,15 @@ class DomainSpec(_Section):
     default_stage: Name
     """The stage that `run_experiment` aims at when the caller names none."""
     artifacts: tuple[Artifact, ...] = ()
+    stop: tuple[StopSpec, ...] = ()
+
+    @model_validator(mode="after")
+    def _stop_rules_name_stages(self) -> Self:
+        names = [stage.name for stage in self.stages]
+        for place, rule in enumerate(self.stop):
+            if unknown := [name for name in rule.stages if name not in names]:
+                raise ValueError(f"stop.{place}.stages: expected stages out of {names}, but got {unknown[0]!r}")
+        return self
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:

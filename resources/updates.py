@@ -70,7 +70,7 @@ def addresses(event: Event) -> list[str]:
     if event.subject.startswith("n"):
         changed.append(f"evolve://nodes/{event.subject}")
     if event.subject.startswith("e"):
-        changed.append(f"evolve://experiments/{event.subject}/log")
+        changed += [f"evolve://experiments/{event.subject}/{part}" for part in ("log", "progress")]
     if isinstance(node := event.data.get("node"), str):
         changed.append(f"evolve://nodes/{node}")
     return changed

@@ -16,7 +16,7 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..database import campaigns, experiments, nodes
+from ..database import campaigns, experiments, nodes, progress
 from ..database.connection import Reader, Transaction
 from ..database.experiments import Job, StoredFile
 from ..database.seed_key import seed_key
@@ -26,6 +26,7 @@ from ..domains.loader import Domain, find_domain
 from ..evolution.errors import EvolveError, SandboxUnavailable, StorageError
 from ..evolution.models import Campaign, Evaluation, Experiment
 from ..evolution.outcomes import Outcome, ResourceUsage
+from ..evolution.progress import Point
 from ..evolution.statistics import mean
 from . import cgroups
 from .cascade import End, Step, next_step
@@ -38,6 +39,7 @@ from .nursery import Nursery
 from .preparation import Grant, lay_down_job, requirement_names
 from .processes import end_orphans, remove, send
 from .provenance import DataFingerprints, known_before
+from .references import stop_rules
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ IDLE_AFTER_S = 2.0
 IDLE_POLL_S = 0.25
 QUEUE_VIEW = 200
 """How far down the queue one look goes."""
+PROGRESS_EVERY_S = 1.0
 CANCEL_PATIENCE_S = 10.0
 """How long a supervisor has to clean up after a cancel before it is killed."""
 
@@ -68,6 +71,8 @@ class _Flight:
     """Process id; `None` before it has been started, and for an adopted job."""
     cancel_requested: bool = False
     cancelled_at: float | None = None
+    progress_seen: int | None = None
+    """Which state of progress.json has been stored."""
     sign_of_life: float | None = None
     silent_seconds: float = 0.0
     """Since the last sign of life, as far as we were awake ourselves."""
@@ -99,6 +104,7 @@ class Engineer:
     _nursery: Nursery = field(default_factory=Nursery)
     _groups: Path | None = field(default_factory=cgroups.claim)
     _seen_version: int = -1
+    _next_note: float = 0.0
     _interpreters: dict[tuple[object, ...], Interpreter] = field(default_factory=dict[tuple[object, ...], Interpreter])
     _data: DataFingerprints = field(default_factory=DataFingerprints)
     _isolations: dict[tuple[str, ...], Isolation] = field(default_factory=dict[tuple[str, ...], Isolation])
@@ -150,6 +156,7 @@ class Engineer:
                 raise
             except Exception as error:  # noqa: BLE001 -- a bug of ours ends this experiment, not the daemon and the queue
                 await self._give_up(flight.job.experiment_id, error)
+        await self._note_progress()
         if changed:  # nothing can have been queued, and no slot freed, without a commit
             await self._fill_slots()
         return bool(self._flights)
@@ -204,6 +211,23 @@ class Engineer:
             send(pid, signal.SIGTERM)
         elif time.monotonic() - flight.cancelled_at > CANCEL_PATIENCE_S:
             send(pid, signal.SIGKILL)
+
+    async def _note_progress(self) -> None:
+        """Store what the runs told last, all in one transaction, for any server to report."""
+        if time.monotonic() < self._next_note:
+            return
+        self._next_note = time.monotonic() + PROGRESS_EVERY_S
+        points: dict[int, Point] = {}
+        for flight in self._flights.values():
+            folder = self._folder(flight.job)
+            state = _state_of(folder.progress)
+            told = folder.read_progress() if state not in (None, flight.progress_seen) else None
+            if told is not None and told.latest is not None:
+                points[flight.job.id] = told.latest
+            flight.progress_seen = state
+        if points:
+            async with self.workspace.transaction() as tx:
+                await progress.note(tx, points)
 
     async def _fill_slots(self) -> None:
         for experiment in await experiments.queued(self.workspace.read, limit=QUEUE_VIEW):
@@ -311,6 +335,7 @@ class Engineer:
             if stage is None:
                 raise SandboxUnavailable(f"Domain {domain.name} no longer has the stage {job.stage}.")
             interpreter = self._interpreter(campaign.settings.python or sys.executable, domain)
+            node = await nodes.get(self.workspace.read, experiment.node_id)
             lay_down_job(
                 folder,
                 domain=domain,
@@ -328,6 +353,7 @@ class Engineer:
                     groups=self._groups,
                 ),
                 provenance=await asyncio.to_thread(known_before, domain, self._data),  # it may read gigabytes, once
+                stop_rules=await stop_rules(self.workspace.read, domain.spec, job.stage, node),
             )
             logger.info("Launching %s", job.folder)
             self._flights[job.id] = _Flight(job, self._nursery.start(folder))
@@ -347,7 +373,7 @@ class Engineer:
             evaluation = _evaluation(job, job_exit, domain)
             kept = self._keep(folder, job_exit, domain)
             async with self.workspace.transaction() as tx:
-                if await experiments.settle_job(tx, job, evaluation, _logs(folder), kept):
+                if await experiments.settle_job(tx, job, evaluation, _logs(folder), kept, folder.read_progress()):
                     self._flights.pop(job.id, None)  # its slots are free for its own next stage
                     step = await self._next_step(tx, experiment, domain)
                     launch = await self._advance(tx, experiment, campaign, domain, step)
@@ -459,6 +485,14 @@ def _modified(path: str) -> float:
         return Path(path).stat().st_mtime
     except OSError:
         return 0.0
+
+
+def _state_of(path: Path) -> int | None:
+    """A number that changes with a file; `None` where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _lost(job: Job, detail: str) -> JobExit:

@@ -55,6 +55,12 @@ def installed(driver: Path = DRIVER) -> dict[int, Gpu]:
     return found
 
 
+def models(numbers: Sequence[int], driver: Path = DRIVER) -> list[str]:
+    """Names of devices by their numbers."""
+    known = installed(driver)
+    return [known[number].model if number in known else "unknown" for number in numbers]
+
+
 def visible_devices(numbers: Sequence[int], driver: Path = DRIVER) -> str:
     """What CUDA_VISIBLE_DEVICES is to be; in order of number where the driver tells no UUIDs."""
     known = installed(driver)

@@ -17,6 +17,7 @@
         stdout.log stderr.log predict.log trainer.log generator.log evaluator.log
         supervisor.lock   flock held while the supervisor lives; the daemon takes it and hands it down
         supervisor.pid
+        progress.json     Progress, what the run has told of itself so far, by rename
         exit.json         JobExit, written once, by rename
 
 The supervisor talks to nobody: no database, no socket. Whoever holds the folder can tell what happened, so a daemon
@@ -33,7 +34,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ..evolution.early_stop import StopRule
 from ..evolution.outcomes import LimitHit, Outcome, ResourceUsage
+from ..evolution.progress import Progress
 from .interpreter import Interpreter
 
 
@@ -47,6 +50,8 @@ class Limits:
     disk_mb: float
     output_mb: float
     pids: int
+    gpu_memory_mb: float | None = None
+    """On all granted devices together; `None` is all that they have."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,8 @@ class JobSpec:
     threads: int
     """How many threads the numerical libraries may start."""
     evaluator_sha256: str
+    stop_rules: tuple[StopRule, ...] = ()
+    """What ends the run early."""
     provenance: dict[str, str] = field(default_factory=dict[str, str])
     """What else the daemon knows of where the score will come from; stored with it."""
     shape: Literal["run", "fit_predict", "serve"] = "run"
@@ -146,6 +153,7 @@ class JobSpec:
         second, checkpoint = data["second_limits"], data["checkpoint"]
         data["second_limits"] = Limits(**second) if second is not None else None
         data["checkpoint"] = CheckpointRule(**checkpoint) if checkpoint is not None else None
+        data["stop_rules"] = tuple(StopRule.from_fields(rule) for rule in data["stop_rules"])
         data["interpreter"] = Interpreter.from_fields(data["interpreter"])
         return cls(**data)
 
@@ -225,8 +233,14 @@ class JobFolder:
         self.evaluator_log = path / "evaluator.log"
         self.lock = path / "supervisor.lock"
         self.pid = path / "supervisor.pid"
+        self.probe_log = path / "probe.log"
+        self.progress = path / "progress.json"
         self.log = path / "supervisor.log"
         self.exit = path / "exit.json"
+
+    def observed(self, shape: str) -> Path:
+        """The folder in which a run tells of its progress."""
+        return self.fit / "out" if shape == "fit_predict" else self.out
 
     def logs(self) -> dict[str, Path]:
         """Stream, by the name that readers know it by, to its file; not every job leaves every one."""
@@ -253,6 +267,14 @@ class JobFolder:
     def write_exit(self, job_exit: JobExit) -> None:
         """Publish the end of the job: all of it or nothing."""
         write_atomically(self.exit, job_exit.to_json().encode())
+
+    def read_progress(self) -> Progress | None:
+        """What the run has told of itself so far. `None` where that is nothing, or cannot be read (torn by a power cut,
+        say): no outcome hangs on it."""
+        try:
+            return Progress.from_json(self.progress.read_bytes())
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def liveness(self) -> Liveness:
         """What became of the supervisor, told from its lock and the exit file alone."""

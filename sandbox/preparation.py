@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 
 from ..domains.contract import OutputSpec, Shape, Stage, Value
 from ..domains.loader import PARTS, ROLES, Domain
+from ..evolution.early_stop import StopRule
 from .interpreter import Interpreter
 from .isolation import Isolation
 from .jobs import ArrayRule, ArtifactRule, CheckpointRule, JobFolder, JobSpec, Limits, OutputRule, write_atomically
@@ -48,6 +49,7 @@ def lay_down_job(
     files: Mapping[str, str] | None,
     token: str,
     grant: Grant,
+    stop_rules: tuple[StopRule, ...] = (),
     provenance: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Make the folder of a job, over whatever an attempt that never started left there.
@@ -91,6 +93,7 @@ def lay_down_job(
         harness=domain.spec.scripts.harness if files is not None else None,
         hidden_seed=_hidden_seed(grant.seed_key, domain.name, name, stage.name, seed),
         provenance=dict(provenance),
+        stop_rules=stop_rules,
     )
     write_atomically(folder.spec, spec.to_json().encode())
 
@@ -148,6 +151,7 @@ def _limits(stage: Stage) -> Limits:
         disk_mb=stage.disk_mb,
         output_mb=stage.output_mb,
         pids=stage.pids,
+        gpu_memory_mb=stage.gpu_memory_mb,
     )
 
 

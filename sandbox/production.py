@@ -16,6 +16,7 @@ from .isolation import Isolation
 from .jobs import CheckpointRule, JobFolder, JobSpec
 from .outputs import take_over
 from .programs import Programs
+from .progress import ProgressWatch
 
 LAST_LINE = 500
 REFUSALS = ("Permission denied", "Operation not permitted")
@@ -47,16 +48,30 @@ class Production:
         spec: JobSpec,
         programs: Programs,
         cancelled: Callable[[], bool],
+        progress: ProgressWatch,
     ) -> None:
         self._isolation = isolation
         self._folder = folder
         self._spec = spec
         self._programs = programs
         self._cancelled = cancelled
+        self._progress = progress
+        self.stopped_early = ""
+        """Why the run was stopped to be judged by what it had left; empty where it was not."""
         self.usage = ResourceUsage()
         """Of all sandboxes that ran for the candidate so far."""
         self.outputs: list[str] = []
         """Names of the files that were taken over so far."""
+
+    def see_gpus(self) -> Failure | None:
+        """Refuse to run without the devices that were granted: programs go on without them, slowly and silently."""
+        if not self._spec.gpus or self._spec.harness is None:
+            return None
+        ended = run_confined(self._isolation, self._programs.gpu_probe(), self._cancelled)
+        if ended.status == 0:
+            return None
+        why = limit_sentence(ended.limit) if ended.limit is not None else last_line(self._folder.probe_log)
+        return _our_fault(f"The granted GPU(s) cannot be used in the sandbox: {why}. Do: asi-evolve doctor.")
 
     def generate(self) -> Failure | None:
         """Have the domain's generator make data, where there is one. What fails here is never the candidate's fault."""
@@ -83,7 +98,7 @@ class Production:
             return None
         match self._spec.shape:
             case "run":
-                failure, by = self._run(self._programs.harness(), self._folder.stderr), "harness"
+                failure, by = self._run_observed(self._programs.harness()), "harness"
             case "fit_predict":
                 failure, by = self._fit() or self._predict(), "predict"
             case "serve":
@@ -93,7 +108,7 @@ class Production:
         return failure
 
     def _fit(self) -> Failure | None:
-        failure = self._run(self._programs.fit(), self._folder.stderr, "fit")
+        failure = self._run_observed(self._programs.fit(), "fit")
         if failure is None:
             self._folder.checkpoint.mkdir(mode=0o755)
             rule = self._spec.checkpoint or CheckpointRule(max_bytes=0, max_files=0)
@@ -104,12 +119,30 @@ class Production:
     def _predict(self) -> Failure | None:
         return self._run(self._programs.predict(), self._folder.predict_log, "predict")
 
+    def _run_observed(self, program: Program, part: str = "") -> Failure | None:
+        """Run what learns or searches, and follow the progress that it tells."""
+        try:
+            ended = run_confined(self._isolation, program, self._cancelled, self._progress.observe)
+        finally:
+            self._progress.finish()
+        return self._failure(ended, self._folder.stderr, part) or self._early_end(ended)
+
     def _run(self, program: Program, log: Path, part: str = "") -> Failure | None:
-        ended = run_confined(self._isolation, program, self._cancelled)
+        return self._failure(run_confined(self._isolation, program, self._cancelled), log, part)
+
+    def _early_end(self, ended: Ended) -> Failure | None:
+        stop = self._progress.stop
+        if stop is not None and stop.outcome == "reject":
+            # Also where it came to its end before we looked: else chance would decide.
+            return Failure(Outcome.REJECTED, stop.reason)
+        self.stopped_early = stop.reason if stop is not None and ended.stopped else ""
+        return None
+
+    def _failure(self, ended: Ended, log: Path, part: str) -> Failure | None:
         self._count(ended.usage, self._spec.gpus)
         if ended.limit is not None:
             return Failure(Outcome.LIMIT, limit_sentence(ended.limit, part), ended.limit)
-        if ended.status != 0:
+        if ended.status != 0 and not ended.stopped:
             sentence = exit_sentence(ended, log, self._isolation.name)
             return Failure(Outcome.CANDIDATE_ERROR, f"In the {part}: {sentence}" if part else sentence)
         return None
@@ -121,12 +154,17 @@ class Production:
             self._programs.trainer(trainer_reads, trainer_writes),
             self._programs.candidate(candidate_reads, candidate_writes),
         ]
-        trainer, candidate = run_together(self._isolation, programs, self._cancelled)
+        try:
+            trainer, candidate = run_together(self._isolation, programs, self._cancelled, self._progress.observe)
+        finally:
+            self._progress.finish()
         self._count(side_by_side(trainer.usage, candidate.usage), self._spec.gpus)
         if trainer.limit is not None:
             return Failure(Outcome.LIMIT, limit_sentence(trainer.limit, "trainer"), trainer.limit)
-        if trainer.status == 0:
-            return None  # what it means that a candidate died on the way is for trainer and evaluator to say
+        if trainer.status == 0 or trainer.stopped:
+            return self._early_end(
+                trainer
+            )  # what it means that a candidate died on the way is for trainer and evaluator to say
         if trainer.status != CANDIDATE_FAULT_STATUS:
             failed = f"The trainer failed: {exit_sentence(trainer, self._folder.trainer_log)}"
             return _our_fault(f"{failed} {self._state_of(candidate)}")

@@ -26,12 +26,14 @@ from ..evolution.errors import SandboxUnavailable
 from ..evolution.outcomes import LimitHit, Outcome, ResourceUsage
 from ..evolution.text import excerpt, inert
 from .confinement import Cancelled, Ended, Program, run_confined
+from .gpus import models
 from .isolation import Isolation, from_fields
 from .isolation.kernel import PR_SET_CHILD_SUBREAPER, prctl
 from .jobs import JobExit, JobFolder, JobSpec
 from .outputs import Refused, keep_artifact, read_metrics
-from .production import Production, exit_sentence, limit_sentence
+from .production import Failure, Production, exit_sentence, limit_sentence
 from .programs import Programs
+from .progress import ProgressWatch
 
 MAX_REFUSAL = 1200
 EVALUATOR_OVER_BOUND = "The evaluator went over a bound"
@@ -122,6 +124,8 @@ class Supervision:
         self._began = time.time()
         self._usage = ResourceUsage()
         self._tier = spec.isolation.get("tier", "none")
+        self._progress = ProgressWatch(folder.observed(spec.shape), folder.progress, spec.stop_rules)
+        self._stopped_early = ""
 
     def run(self) -> JobExit:
         """See the job through to its end, whatever that is."""
@@ -142,14 +146,25 @@ class Supervision:
 
     def _steps(self, isolation: Isolation) -> JobExit:
         programs = Programs(self._folder, self._spec)
-        production = Production(isolation, self._folder, self._spec, programs, self._cancel)
+        production = Production(isolation, self._folder, self._spec, programs, self._cancel, self._progress)
         try:
-            failure = production.generate() or production.produce()
+            failure = production.see_gpus() or production.generate() or production.produce()
+        except Refused as refused:
+            if not production.stopped_early:
+                raise
+            failure = _rejected(production.stopped_early, f"What it had left cannot be evaluated: {refused}")
         finally:
             self._usage = production.usage
+            self._stopped_early = production.stopped_early
+        if failure is not None and failure.outcome is Outcome.CANDIDATE_ERROR and self._stopped_early:
+            failure = _rejected(self._stopped_early, f"What it had left cannot be used: {failure.reason}")
         if failure is not None:
             return self._end(failure.outcome, failure.reason, limit=failure.limit)
-        return self._judge(isolation, programs.evaluator(), production.outputs)
+        end = self._judge(isolation, programs.evaluator(), production.outputs)
+        if self._stopped_early and end.outcome is Outcome.INVALID_OUTPUT:
+            failure = _rejected(self._stopped_early, f"What it had left was refused: {end.reason}")
+            return self._end(failure.outcome, failure.reason, artifacts=end.artifacts)
+        return end
 
     def _judge(self, isolation: Isolation, evaluator: Program, outputs: list[str]) -> JobExit:
         judged = run_confined(isolation, evaluator, self._cancel)
@@ -210,11 +225,17 @@ class Supervision:
             **self._spec.interpreter.versions,
             "platform": platform.platform(),
             "cpu": cpu_model(),
-            **({"gpu": ", ".join(gpu_models(self._spec.gpus))} if self._spec.gpus else {}),
+            **({"gpu": ", ".join(models(self._spec.gpus))} if self._spec.gpus else {}),
             "tier": self._tier,
             "evaluator_sha256": self._spec.evaluator_sha256,
             **self._spec.provenance,
+            **({"stopped_early": self._stopped_early} if self._stopped_early else {}),
         }
+
+
+def _rejected(why: str, what: str) -> Failure:
+    """Of a run that was stopped: it had no chance to end well, so that what is missing or torn is no error of its."""
+    return Failure(Outcome.REJECTED, f"{why} {what}")
 
 
 def cpu_model() -> str:
@@ -226,17 +247,6 @@ def cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def gpu_models(devices: tuple[int, ...], told: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
-    """Names of GPUs by their device numbers, as the driver tells them."""
-    models: dict[int, str] = {}
-    for information in told.glob("*/information"):
-        lines = [line.partition(":") for line in information.read_text(errors="replace").splitlines()]
-        fields = {name.strip(): value.strip() for name, _, value in lines}
-        if fields.get("Device Minor", "").isdecimal():
-            models[int(fields["Device Minor"])] = fields.get("Model", "unknown")
-    return [models.get(device, "unknown") for device in devices]
 
 
 if __name__ == "__main__":

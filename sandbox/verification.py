@@ -143,6 +143,8 @@ class _Judge:
         """Candidate and evaluator with the seed of a run."""
         if self.stage.gpus > len(self.grant.gpus):
             return _unchecked(run, True, f"Stage {self.stage.name} needs {self.stage.gpus} GPU(s), which are not here.")
+        if "stopped_early" in run.evaluation.environment:
+            return _unchecked(run, True, "It was stopped early, at a moment that no run hits again.")
         files = await nodes.files(self.workspace.read, self.node.id)
         kept = {file.name: file.sha256 for file in await experiments.artifacts(self.workspace.read, run.id)}
         instance, seed = self.campaign.instance, run.evaluation.seed
@@ -179,7 +181,7 @@ class _Judge:
         changed = tuple(
             difference
             for difference in differences(run.evaluation.environment, job_exit.environment)
-            if rerun or difference.what != "gpu"  # the evaluator has none
+            if difference.what != "stopped_early" and (rerun or difference.what != "gpu")  # the evaluator has none
         )
         if job_exit.outcome is Outcome.SCORED and metric in job_exit.metrics and before is not None:
             after = self.domain.spec.fitness.score(job_exit.metrics)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..evolution.outcomes import LimitHit
+from .gpus import MemoryWatch
 from .jobs import Limits
 
 TICK_S = 0.02
@@ -59,6 +60,7 @@ class Watcher:
     limits: Limits
     folders: tuple[Path, ...]
     has_own_tmp: bool = True
+    gpu_memory: MemoryWatch | None = None
     began: float = field(default_factory=time.monotonic)
     cpu_seconds: float = 0.0
     peak_memory: float = 0.0
@@ -92,7 +94,7 @@ class Watcher:
         if slow:
             self._slow_at = time.monotonic() + SLOW_TICK_S
         self.peak_memory = max(self.peak_memory, self._memory(processes, slow))
-        return self._passed(threads) or (self._disk() if slow else None)
+        return self._passed(threads) or (self._disk() or self._on_gpus() if slow else None)
 
     def wall_seconds(self) -> float:
         """Since the sandbox began."""
@@ -212,6 +214,13 @@ class Watcher:
         if files > MAX_FILES:
             return LimitHit("disk", files, MAX_FILES, "files")
         return LimitHit("disk", used, allowed, "MB") if used > allowed else None
+
+    def _on_gpus(self) -> LimitHit | None:
+        allowed = self.limits.gpu_memory_mb
+        if self.gpu_memory is None or allowed is None:
+            return None
+        used = self.gpu_memory.used_mb()
+        return LimitHit("gpu_memory", used, allowed, "MB") if used > allowed else None
 
 
 def _is_on_host(descriptor: int, folder: str) -> bool:

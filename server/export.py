@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..database import analyses, campaigns, experiments, nodes
+from ..database import analyses, campaigns, experiments, nodes, progress
 from ..database.experiments import StoredEvaluation
 from ..database.workspace import Workspace, WorkspacePaths, open_workspace
 from ..evolution.errors import BadInput, NotFound
@@ -47,7 +47,8 @@ async def list_campaigns(home: Path, *, as_json: bool) -> int:
 
 
 async def export_campaign(home: Path, campaign: str, folder: Path) -> int:
-    """Write a campaign to a new folder: `campaign.json`, `nodes.jsonl`, and each node's files, logs and artifacts.
+    """Write a campaign to a new folder: `campaign.json`, `nodes.jsonl`, and each node's files, logs, artifacts and
+    progress.
 
     Raises:
         BadInput: the folder exists already.
@@ -91,6 +92,8 @@ async def _export_node(workspace: Workspace, node: Node, folder: Path) -> dict[s
 async def _export_run(workspace: Workspace, run: StoredEvaluation, place: Path) -> None:
     name = f"e{run.evaluation.experiment_id}-{run.evaluation.stage}-{run.evaluation.seed}"
     _write(place / name, {f"{k}.log": v for k, v in (await experiments.log(workspace.read, run.id)).items()})
+    told = (await progress.of_evaluations(workspace.read, [run.id])).get(run.id)
+    _write(place / name, {"progress.json": told.to_json()} if told is not None else {})
     for file in await experiments.artifacts(workspace.read, run.id):
         target = place / name / file.name
         target.parent.mkdir(parents=True, exist_ok=True)

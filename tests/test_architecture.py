@@ -136,7 +136,9 @@ def test_a_supervisor_starts_light_since_every_job_pays_for_it():
     assert not {"pydantic", "numpy", "aiosqlite", "mcp", "anyio", "yaml"} & loaded
     ours = {name for name in loaded if name.startswith("asi_evolve.") and name.count(".") > 1}
     rules = {name for name in ours if name.startswith("asi_evolve.evolution.")}
-    assert rules <= {f"asi_evolve.evolution.{name}" for name in ("outcomes", "errors", "text")}
+    assert rules <= {
+        f"asi_evolve.evolution.{name}" for name in ("early_stop", "errors", "outcomes", "progress", "text")
+    }
     assert {name.split(".")[1] for name in ours} <= {"evolution", "sandbox"}
 
 

@@ -107,6 +107,7 @@ def evaluation_fields(evaluation: Evaluation) -> dict[str, Any]:
             "outcome": str(evaluation.outcome),
             "reason": excerpt(evaluation.reason, 600) or None,
             "score": evaluation.score,
+            "stopped_early": evaluation.environment.get("stopped_early"),
             "metrics": numbers(evaluation.metrics) or None,
             "limit": f"{limit.name}: used {limit.used:.4g} of {limit.allowed:.4g} {limit.unit}" if limit else None,
             "cpu_s": round(usage.cpu_seconds, 2),

@@ -26,7 +26,6 @@ from .answers import (
     Detail,
     answer,
     anticipated,
-    experiment_line,
     ids,
     lesson_fields,
     node_line,
@@ -34,6 +33,7 @@ from .answers import (
 )
 from .knowledge import seed_items
 from .laboratory import Laboratory
+from .progress import experiment_lines
 
 
 class CampaignTools:
@@ -245,7 +245,7 @@ async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail
         "improvements": steps[-many:] or None,
         "plateau": {"candidates_since_best": use.since_best},
         "latest": [node_line(node) for node in await nodes.listed(reader, campaign.id, order="newest", limit=many)],
-        "unfinished": [experiment_line(experiment) for experiment in running] or None,
+        "unfinished": await experiment_lines(workspace, running) or None,
         "quarantined": ids("e", held) or None,
         "needs_analysis": ids("n", unanalysed) or None,
         "lessons": [lesson_fields(lesson, 300) for lesson in lessons] or None,
@@ -346,6 +346,7 @@ def _domain_fields(domain: Domain, *, full: bool) -> dict[str, Any]:
             "requirements": list(spec.domain.requirements) or None,
             "candidate": {"entry": spec.candidate.entry, "max_files": spec.candidate.max_files},
             "metrics": {name: metric.description for name, metric in spec.metrics.items()},
+            "early_stops": [f"{rule.resolved().name}: {rule.outcome}" for rule in spec.stop] or None,
             "brief": domain.brief[:9000],
         }
     return without_none(fields)

@@ -23,6 +23,7 @@ from .answers import Answer, answer, anticipated, experiment_line, ids, number, 
 from .campaigns import refuse_over_budget
 from .candidates import Candidate, Program, checked
 from .laboratory import Laboratory
+from .progress import experiment_lines, whereabouts
 
 MAX_WAIT_S = 45.0
 """Clients cut a call at 60 to 300 s of wall time, and progress does not extend that."""
@@ -35,6 +36,7 @@ LOG_TAIL = 1500
 RUNS_IN_FULL = 6
 """More runs than these are listed by seed and score alone; get_node shows the latest in full."""
 PROGRESS_EVERY_S = 2.0
+LEAST_PROGRESS = 1e-6
 
 WaitSeconds = Annotated[float, Field(ge=0, le=MAX_WAIT_S, description="Seconds to wait for the result, 0 to 45.")]
 
@@ -121,7 +123,7 @@ class ExperimentTools:
         unfinished = [entry.id for entry in found if entry.status is not ExperimentStatus.FINISHED]
         finished = [entry for entry in found if entry.status is ExperimentStatus.FINISHED]
         return answer(
-            experiments=[experiment_line(entry, 1200 if len(found) <= 5 else 250) for entry in found],
+            experiments=await experiment_lines(workspace, found, 1200 if len(found) <= 5 else 250),
             warning=self._warning(found),
             next=f"wait_experiment(experiments={ids('e', unfinished)})."
             if unfinished
@@ -196,8 +198,9 @@ class ExperimentTools:
     async def _wait(
         self, context: Context[Any, Any], numbers: Sequence[int], wait_s: float, *, all_of_them: bool
     ) -> list[Experiment]:
-        """Wait in slices, with a word of progress to the client after each."""
+        """Wait in slices, and after each tell the client how many of the experiments are done and where they are."""
         begin = time.monotonic()
+        told = 0.0
         while True:
             left = wait_s - (time.monotonic() - begin)
             found = await self._laboratory.wait(numbers, max(min(left, PROGRESS_EVERY_S), 0.0), all_of_them=all_of_them)
@@ -205,13 +208,14 @@ class ExperimentTools:
             left = wait_s - (time.monotonic() - begin)
             if done == len(found) or (done and not all_of_them) or left <= 0:
                 return found
-            states = ", ".join(f"e{entry.id} {_state(entry)}" for entry in found[:5])
-            await context.report_progress(time.monotonic() - begin, wait_s, states)
+            part, states = await whereabouts(await self._laboratory.workspace(), found)
+            told = max(part, told + LEAST_PROGRESS)  # the protocol wants it to rise with every message
+            await context.report_progress(told, len(found), states)
 
 
 async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[str, Any]:
     """An experiment with its runs, the parent's score to compare with, and what to do next."""
-    fields = experiment_line(experiment)
+    (fields,) = await experiment_lines(workspace, [experiment])
     own = short_id("n", experiment.node_id)
     if experiment.status is not ExperimentStatus.FINISHED:
         handle = short_id("e", experiment.id)
@@ -240,11 +244,6 @@ async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[st
             fields[f"{stream}_tail"] = log[stream][-LOG_TAIL:]
     fields["next"] = _after(experiment, own, is_baseline=node.is_baseline)
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def _state(experiment: Experiment) -> str:
-    held = experiment.status is ExperimentStatus.QUARANTINED
-    return experiment.status if held else experiment.current_stage or experiment.status
 
 
 def _without_repeated_reason(run: dict[str, Any], experiment: Experiment) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from mcp_types import TextContent
 from pydantic import Field
 
-from ..database import analyses, campaigns, experiments, nodes
+from ..database import analyses, campaigns, experiments, nodes, progress
 from ..database.analyses import Analysis
 from ..database.nodes import Order
 from ..database.workspace import Workspace
@@ -26,7 +26,6 @@ from .answers import (
     answer,
     anticipated,
     cognition_fields,
-    experiment_line,
     ids,
     lesson_fields,
     node_line,
@@ -38,6 +37,7 @@ from .answers import (
 from .campaigns import refuse_over_budget
 from .knowledge import question, recall
 from .laboratory import Laboratory
+from .progress import experiment_lines, summary
 
 CODE_IN_SAMPLE = 4000
 SAMPLE_BYTES = 10_000
@@ -328,6 +328,7 @@ async def summary_fields(workspace: Workspace, node: Node) -> dict[str, Any]:
     motivations = await nodes.motivations(reader, [node.id])
     files = await nodes.files(reader, node.id)
     kept = await experiments.artifacts(reader, runs[-1].id) if runs else []
+    told = await progress.of_evaluations(reader, [run.id for run in runs[-1:]])
     own = short_id("n", node.id)
     return node_line(node) | without_none(
         {
@@ -336,8 +337,11 @@ async def summary_fields(workspace: Workspace, node: Node) -> dict[str, Any]:
             "motivation": excerpt(motivations.get(node.id, ""), 1500),
             "inspired_by": await nodes.inspirations(reader, node.id) or None,
             "children": ids("n", await nodes.children(reader, node.id)) or None,
-            "experiments": [experiment_line(entry, 200) for entry in ordered[-5:]],
+            "experiments": await experiment_lines(workspace, ordered[-5:], 200),
             "runs": [run_fields(run.evaluation, by_id[run.evaluation.experiment_id]) for run in runs[-5:]] or None,
+            "progress": summary(told[runs[-1].id], runs[-1].evaluation.experiment_id)
+            if runs and runs[-1].id in told
+            else None,
             "environment": _provenance(runs[-1].evaluation.environment) if runs else None,
             "artifacts": [{"name": f.name, "bytes": f.bytes, "sha256": f.sha256[:12]} for f in kept] or None,
             "analysis": excerpt(reports[node.id].report, 2500) if node.id in reports else None,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from asi_evolve.domains.loader import MAX_TEXT_BYTES, domain_names, find_domain, load_domain
 from asi_evolve.domains.static_check import check_candidate
+from asi_evolve.evolution.early_stop import StopRule
 from asi_evolve.evolution.errors import DomainError, NotFound
 
 TOML = """\
@@ -167,6 +168,44 @@ def test_a_wrong_entry_is_named_by_file_and_key(folder, old, new, key):
     message = refusal(folder)
     assert str(folder / "domain.toml") in message
     assert f" {key}:" in message
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ('rule = "nan"\nat = 0.5', "stop.0: rule 'nan': expected no `at`, but got 0.5"),
+        ('rule = "nan"\nvalue = 1', "expected no `value`"),
+        ('rule = "above"\nvalue = 1', "expected `metric`"),
+        ('rule = "above"\nmetric = "loss"', "expected `value`"),
+        ('rule = "below"\nmetric = "loss"\nvalue = 1\nk = 3', "expected no `k`"),
+        ('rule = "above_baseline"\nmetric = "loss"\nat = 0.25\nk = 3', "expected `min_sd`"),
+        ('rule = "above_baseline"\nmetric = "loss"\nk = 3\nmin_sd = 1', "expected `at`"),
+        ('rule = "above_baseline"\nmetric = "loss"\nat = 25\nk = 3\nmin_sd = 1', "stop.0.at"),
+        ('rule = "above_baseline"\nmetric = "loss"\nat = 0.25\nk = -3\nmin_sd = 1', "stop.0.k"),
+        ('rule = "above_baseline"\nmetric = "loss"\nat = 0.25\nk = 3\nmin_sd = 0', "stop.0.min_sd"),
+        ('rule = "below_start"\nmetric = "pass@1"', "expected `by`"),
+        ('rule = "below_start"\nmetric = "pass at one"\nby = 1', "stop.0.metric"),
+        ('rule = "slow"\nmetric = "loss"', "stop.0.rule"),
+        ('rule = "nan"\noutcome = "maybe"', "stop.0.outcome"),
+        ('rule = "nan"\nstages = ["polish"]', "stop.0.stages: expected stages out of ['check', 'explore']"),
+    ],
+)
+def test_an_early_stop_rule_with_keys_that_do_not_fit_is_refused(folder, rule, said):
+    with_toml(folder, '[[stages]]\nname = "check"', f'[[stop]]\n{rule}\n\n[[stages]]\nname = "check"')
+    assert said in refusal(folder)
+
+
+def test_early_stop_rules_are_read_with_their_stages(folder):
+    rules = (
+        '[[stop]]\nrule = "nan"\n[[stop]]\nrule = "below_start"\nmetric = "val/pass@1"\nby = 0.05\nat = 0.33\n'
+        'outcome = "score"\nstages = ["explore"]\n'
+    )
+    with_toml(folder, '[[stages]]\nname = "check"', f'{rules}\n[[stages]]\nname = "check"')
+    nan, drop = load_domain(folder).spec.stop
+    assert nan.resolved() == StopRule("nan")
+    assert drop.resolved() == StopRule("below_start", "score", "val/pass@1", at=0.33, by=0.05)
+    assert [rule.at_stage("check") for rule in (nan, drop)] == [True, False]
+    assert [rule.at_stage("explore") for rule in (nan, drop)] == [True, True]
 
 
 @pytest.mark.parametrize("value", ["true", "inf", "nan", '"wide"'])

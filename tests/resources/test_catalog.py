@@ -6,9 +6,10 @@ import json
 import pytest
 from asi_evolve.database.experiments import StoredFile
 from asi_evolve.evolution.outcomes import Outcome
+from asi_evolve.evolution.progress import Point, Progress
 from mcp import MCPError
 
-from ..tools.conftest import NUMBER_DOMAIN, open_bench, program
+from ..tools.conftest import NUMBER_DOMAIN, open_bench, program, running
 
 pytestmark = pytest.mark.anyio
 
@@ -19,6 +20,7 @@ ADDRESSES = {
     "evolve://nodes/{id}/files/{+path}",
     "evolve://nodes/{id}/artifacts/{+name}",
     "evolve://experiments/{id}/log",
+    "evolve://experiments/{id}/progress",
     "evolve://domains/{name}",
 }
 INVALID_PARAMS = -32602
@@ -99,6 +101,29 @@ async def test_the_log_of_an_experiment_has_every_stream(bench, campaign):
     assert (await read(bench, "evolve://experiments/e1/log")).text == "e1 has printed nothing (finished)."
 
 
+async def test_the_progress_of_an_experiment_is_every_point_that_is_kept(bench, campaign):
+    points = tuple(Point(float(n), float(n), n / 400, {"loss": 1 / (n + 1)}) for n in range(400))
+    told = Progress((*points, Point(400.0, 400.0, 1.0, {}, ("loss",))), 401, 2, 0, ("Rule x was not applied.",))
+    await bench.node(campaign, 2.0, told={"progress": told})
+    content = await read(bench, "evolve://experiments/e2/progress")
+    assert content.mime_type == "application/json"
+    (run,) = json.loads(content.text)["runs"]
+    assert (run["stage"], run["seed"], run["lines"], run["broken_lines"]) == ("explore", 0, 401, 2)
+    assert run["notes"] == ["Rule x was not applied."]
+    assert run["columns"] == ["percent", "loss"]
+    assert len(run["rows"]) == 401
+    assert (run["rows"][0], run["rows"][-1]) == ([0.0, 1.0], [100.0, "not finite"])
+    assert len(content.text) < 10_000
+    assert json.loads((await read(bench, "evolve://experiments/e1/progress")).text)["runs"] == []
+
+
+async def test_the_progress_of_a_running_experiment_says_where_it_is(bench, campaign):
+    await bench.queue(campaign, 2.0)
+    await running(await bench.workspace(), 2, Point(1.0, 680.0, 0.34, {"loss": 1.93}))
+    shown = json.loads((await read(bench, "evolve://experiments/e2/progress")).text)
+    assert (shown["status"], shown["progress"]) == ("running", "seed 0: 34 %, step 680, loss 1.93")
+
+
 async def test_a_domain_reads_as_its_brief(bench):
     content = await read(bench, "evolve://domains/circle_packing")
     assert content.mime_type == "text/markdown"
@@ -113,6 +138,7 @@ LEADS_NOWHERE = {
     "evolve://nodes/n1/files/moon.py": ["'moon.py'", "number.py"],
     "evolve://nodes/n1/artifacts/moon.svg": ["'moon.svg'", "it has none"],
     "evolve://experiments/e9/log": ["no e9", "campaign_status"],
+    "evolve://experiments/e9/progress": ["no e9", "campaign_status"],
     "evolve://domains/moon": ["'moon'", "circle_packing"],
     "evolve://moon": ["Unknown resource"],
 }
@@ -129,6 +155,7 @@ WRONG = {
     "evolve://nodes/moon": "Expected an id such as",
     "evolve://nodes/e1/files/number.py": "id of a node",
     "evolve://experiments/n1/log": "experiment",
+    "evolve://experiments/n1/progress": "experiment",
 }
 
 

@@ -39,6 +39,7 @@ async def test_an_experiment_that_another_process_finishes_is_announced(publishe
         "evolve://campaigns/c1",
         f"evolve://nodes/{queued['node']}",
         f"evolve://experiments/{queued['experiment']}/log",
+        f"evolve://experiments/{queued['experiment']}/progress",
     }
     async with published.client.listen(resource_subscriptions=sorted(addresses)) as subscription:
         async with open_workspace(published.root) as other:

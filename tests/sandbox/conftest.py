@@ -3,6 +3,7 @@
 import json
 import sys
 import textwrap
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,7 +108,7 @@ async def workspace(tmp_path):
 def lab(tmp_path, isolation, interpreter, monkeypatch):
     monkeypatch.setenv("LAB_SECRET", "hunter2")
     spec = JobSpec(
-        token="t1",
+        token=uuid.uuid4().hex,  # tests that run beside this one end the sandboxes of their own jobs by it
         isolation=isolation.fields(),
         interpreter=interpreter,
         harness="harness.py",

@@ -16,7 +16,7 @@ from .conftest import EVALUATOR, SUBMIT
 def test_an_honest_run_is_scored_and_says_where_it_ran(lab):
     end = lab.run("print('hello')\n" + SUBMIT)
     assert (end.outcome, end.reason, end.metrics) == (Outcome.SCORED, "", {"value": 42.0})
-    assert end.token == "t1"
+    assert end.token == lab.spec.token
     assert end.artifacts == ("outputs/answer.txt",)
     assert {"python", "numpy", "platform", "cpu", "tier", "evaluator_sha256"} <= set(end.environment)
     assert end.environment["tier"] == "bwrap"

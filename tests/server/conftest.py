@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from asi_evolve.evolution.progress import Point, Progress
 
 from ..tools.conftest import open_bench
 
@@ -60,9 +61,11 @@ def http_server(root, **settings):
 async def _one_campaign(root):
     async with open_bench(root) as bench:
         campaign = await bench.campaign(name="first try")
-        node = await bench.node(
-            campaign, 2.0, parents=["n1"], inspired_by=["k1"], told={"logs": {"stdout": "printed", "stderr": "wailed"}}
-        )
+        told = {
+            "logs": {"stdout": "printed", "stderr": "wailed"},
+            "progress": Progress((Point(1.0, 3.0, 0.5, {"loss": 1.25}),), 1),
+        }
+        node = await bench.node(campaign, 2.0, parents=["n1"], inspired_by=["k1"], told=told)
         await bench.call("record_analysis", node=node, report="the report", lessons=["the lesson"], tags=["a-tag"])
 
 

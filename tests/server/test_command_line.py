@@ -90,6 +90,9 @@ def test_export_writes_everything_of_a_campaign(workspace_of_one_campaign, tmp_p
     assert "return 2.0" in (folder / "n2" / "files" / "number.py").read_text()
     assert (folder / "n2" / "e2-explore-0" / "stdout.log").read_text() == "printed"
     assert (folder / "n2" / "e2-explore-0" / "stderr.log").read_text() == "wailed"
+    told = json.loads((folder / "n2" / "e2-explore-0" / "progress.json").read_text())
+    assert told["points"][0]["values"] == {"loss": 1.25}
+    assert not (folder / "n1" / "e1-explore-0" / "progress.json").exists()
 
 
 def test_export_refuses_a_folder_that_exists_and_leaves_it_as_it_was(workspace_of_one_campaign, tmp_path):

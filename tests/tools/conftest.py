@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from asi_evolve.database import analyses, campaigns, experiments, nodes
+from asi_evolve.database import progress as progress_table
 from asi_evolve.domains.loader import find_domain
 from asi_evolve.evolution.models import Evaluation
 from asi_evolve.evolution.novelty import fingerprint
@@ -29,6 +30,7 @@ async def settle(workspace, number, outcome=Outcome.SCORED, score=None, **told):
     """End an experiment as the engineer daemon would, with one run for each of its seeds."""
     reason, metrics = told.pop("reason", ""), told.pop("metrics", None)
     logs, artifacts = told.pop("logs", {}), told.pop("artifacts", ())
+    progress, environment = told.pop("progress", None), told.pop("environment", {})
     cpu_seconds, gpu_seconds = told.pop("cpu_seconds", 0.5), told.pop("gpu_seconds", 0.0)
     assert not told
     now = time.time()
@@ -49,15 +51,27 @@ async def settle(workspace, number, outcome=Outcome.SCORED, score=None, **told):
                 metrics=metrics if metrics is not None else {} if score is None else {"value": score},
                 limit=None,
                 usage=ResourceUsage(cpu_seconds=cpu_seconds, wall_seconds=0.6, gpu_seconds=gpu_seconds),
-                environment={"python": "3.11"},
+                environment={"python": "3.11"} | environment,
                 started_at=now,
                 finished_at=now,
             )
-            assert await experiments.settle_job(tx, job, evaluation, logs, artifacts)
+            assert await experiments.settle_job(tx, job, evaluation, logs, artifacts, progress)
         await experiments.finish(tx, number, outcome, reason, score)
         if score is not None:
             seeds = await experiments.seed_scores(tx, ordered.node_id, ordered.stage)
             await nodes.set_score(tx, ordered.node_id, ordered.stage, mean(list(seeds.values())))
+
+
+async def running(workspace, number, point=None, seed=0):
+    """Start an experiment as the engineer daemon would; its run tells where it is."""
+    async with workspace.transaction() as tx:
+        await experiments.start(tx, number)
+        stage = (await experiments.get(tx, number)).stage
+        job = await experiments.order_job(
+            tx, experiment_id=number, stage=stage, seed=seed, token="token", cpus=1, gpus=[]
+        )
+        await progress_table.note(tx, {job.id: point} if point is not None else {})
+    return job
 
 
 class Bench:

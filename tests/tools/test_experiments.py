@@ -204,12 +204,15 @@ async def test_waiting_reports_progress(bench, campaign, monkeypatch):
     said = []
 
     async def hear(progress, total, message):
-        said.append((total, message))
+        said.append((progress, total, message))
 
     await bench.client.call_tool(
         "wait_experiment", {"experiments": [queued["experiment"]], "wait_s": 0.5}, progress_callback=hear
     )
-    assert said and said[0] == (0.5, "e2 queued")
+    assert {entry[1:] for entry in said} == {(1, "e2 queued")}
+    parts = [part for part, _, _ in said]
+    assert parts == sorted(set(parts)), "the protocol wants it to rise"
+    assert parts[-1] < 0.01, "nothing of it is done"
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
