@@ -8,6 +8,7 @@ import os
 import resource
 import selectors
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from typing import Any
 from ..evolution.errors import SandboxUnavailable
 from ..evolution.outcomes import LimitHit, ResourceUsage
 from ..evolution.text import inert
+from . import ps
 from .cgroups import Group
 from .gpus import MemoryWatch
 from .isolation import Isolation, Request, Streams, marks
@@ -299,7 +301,10 @@ class _Confined:
 
     def _end_without_namespace(self) -> None:
         """The monitor last: what it has adopted would come to us, who watch other sandboxes as well."""
-        marks.end_marked(self._program.request.mark, 1, spare=self._outer)
+        if sys.platform == "linux":
+            marks.end_marked(self._program.request.mark, 1, spare=self._outer)
+        else:
+            ps.end_tree(self._outer, self._outer)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._outer, signal.SIGKILL)
 
