@@ -13,7 +13,7 @@ from mcp import Client
 from ..waiting import until_async
 from .conftest import call
 
-CURVE_DOMAIN = str(Path(__file__).parent.parent / "domain_folders" / "curve")
+CURVE_DOMAIN = str(Path(__file__).parent.parent / "domain_folders" / "falling")
 SLOW = "import time\ndef loss(step, seed):\n    time.sleep(0.12)\n    return 9.0 / step\n"
 BROKEN = "import time\ndef loss(step, seed):\n    time.sleep(0.05)\n    return 9.0\n"
 NAN = "import time\ndef loss(step, seed):\n    time.sleep(0.05)\n    return 1.0 if step < 3 else float('nan')\n"

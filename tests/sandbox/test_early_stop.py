@@ -16,7 +16,7 @@ from ..waiting import until_async
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("isolation")]
 
-CURVE_DOMAIN = Path(__file__).parent.parent / "domain_folders" / "curve"
+CURVE_DOMAIN = Path(__file__).parent.parent / "domain_folders" / "falling"
 FALLING = "def loss(step, seed):\n    return {scale} / step + seed / 100\n"
 SLOW = "import time\ndef loss(step, seed):\n    time.sleep(0.1)\n    return 10.0 / step\n"
 DIVERGES = "import time\ndef loss(step, seed):\n    time.sleep(0.05)\n    return 1.0 if step < 5 else float('nan')\n"
@@ -75,7 +75,7 @@ async def campaign_on(workspace, domain=CURVE_DOMAIN):
             name="c",
             goal="",
             domain=str(domain),
-            domain_name="curve",
+            domain_name="falling",
             domain_version="1",
             instance=None,
             settings=CampaignSettings(),
