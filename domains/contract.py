@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
@@ -24,7 +24,10 @@ def _plain_relative_path(value: str) -> str:
 RelativePath = Annotated[str, AfterValidator(_plain_relative_path)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
-Parameters = Mapping[str, int | float | str | bool]
+Shape = Literal["run", "fit_predict", "serve"]
+Value = int | float | str | bool
+Role = Literal["harness", "predict", "stub", "generator", "evaluator"]
+Parameters = Mapping[str, Value]
 
 
 class _Section(BaseModel):
@@ -40,8 +43,10 @@ class DomainInfo(_Section):
     title: str
     summary: str
     """Two or three sentences for a list."""
-    shape: Literal["run"] = "run"
-    """`run`: harness and candidate run together and leave their outputs on disk."""
+    shape: Shape = "run"
+    """`run`: harness and candidate run together and leave their outputs on disk. `fit_predict`: the harness fits with
+    the candidate, and a fresh process predicts on inputs without labels. `serve`: the harness is a trainer in a sandbox
+    of its own and calls the candidate, in another, over a pipe."""
     requirements: tuple[str, ...] = ()
     """Packages that harness, candidate or evaluator import, as pip requirement strings."""
 
@@ -80,6 +85,16 @@ class OutputSpec(_Section):
     arrays: dict[Name, ArraySpec] | None = None
     """With it the file must be an `.npz` that holds exactly these arrays; without it any bytes will do."""
     required: bool = True
+    by: Literal["harness", "predict"] | None = None
+    """Shape `fit_predict`: which of the two programs leaves it; `None` is `predict`."""
+
+
+class Checkpoint(_Section):
+    """`[checkpoint]`: bounds on the files that the fit of a `fit_predict` may hand on to its predict."""
+
+    max_bytes: Annotated[int, Field(ge=1)] = 100_000_000
+    """Of all files together."""
+    max_files: Annotated[int, Field(ge=1, le=1000)] = 32
 
 
 class MetricSpec(_Section):
@@ -129,6 +144,8 @@ class Stage(_Section):
 
     name: Name
     description: str = ""
+    parameters: dict[Name, Value] = {}
+    """Added to those of the instance, and taken instead of them where both have a name."""
     cpu_seconds: Positive
     """The budget: CPU time of the whole process tree."""
     wall_seconds: Positive | None = None
@@ -146,6 +163,13 @@ class Stage(_Section):
     """Seeds it runs with when the caller names no number."""
     evaluator_cpu_seconds: Positive = 60.0
     evaluator_memory_mb: Positive = 2048.0
+    """Both bound the generator as well, which is no less trusted."""
+    predict_cpu_seconds: Positive | None = None
+    predict_memory_mb: Positive | None = None
+    """Shape `fit_predict`: bounds of the predict; `None` is what the fit has."""
+    candidate_cpu_seconds: Positive | None = None
+    candidate_memory_mb: Positive | None = None
+    """Shape `serve`: bounds of the candidate's sandbox; `None` is what the trainer has."""
     when_scored: Literal["continue", "finish"] = "continue"
     """`finish`: a candidate that scores here has its final score, and the dearer stages are skipped."""
     when_out_of_time: Literal["fail", "continue"] = "fail"
@@ -232,13 +256,37 @@ class Artifact(_Section):
 
 
 class Scripts(_Section):
-    """`[scripts]`: the two programs of a domain, and the neighbours that they import."""
+    """`[scripts]`: the programs of a domain, each with the neighbours that it imports."""
 
     harness: RelativePath = "harness.py"
+    """Makes the outputs. Shape `run`: beside the candidate. `fit_predict`: the fit. `serve`: the trainer."""
     harness_files: tuple[RelativePath, ...] = ()
     """Further files that are laid beside the harness."""
+    predict: RelativePath | None = None
+    """Shape `fit_predict`: loads what the fit left and predicts, in a fresh process."""
+    predict_files: tuple[RelativePath, ...] = ()
+    stub: RelativePath | None = None
+    """Shape `serve`: answers calls beside the candidate; `None` is one that calls the candidate's functions."""
+    stub_files: tuple[RelativePath, ...] = ()
+    generator: RelativePath | None = None
+    """Makes training data, inputs and labels from a seed that no candidate sees, before anything else runs."""
+    generator_files: tuple[RelativePath, ...] = ()
     evaluator: RelativePath = "evaluator.py"
     evaluator_files: tuple[RelativePath, ...] = ()
+
+    def files(self, role: Role) -> tuple[str, ...]:
+        """A program and its neighbours, the program first; nothing where the domain has none in this role."""
+        match role:
+            case "harness":
+                return (self.harness, *self.harness_files)
+            case "predict":
+                return (self.predict, *self.predict_files) if self.predict is not None else ()
+            case "stub":
+                return (self.stub, *self.stub_files) if self.stub is not None else ()
+            case "generator":
+                return (self.generator, *self.generator_files) if self.generator is not None else ()
+            case "evaluator":
+                return (self.evaluator, *self.evaluator_files)
 
 
 class DomainSpec(_Section):
@@ -247,9 +295,10 @@ class DomainSpec(_Section):
     domain: DomainInfo
     candidate: CandidateForm
     scripts: Scripts = Scripts()
-    instances: dict[Name, dict[Name, int | float | str | bool]] = {}
+    instances: dict[Name, dict[Name, Value]] = {}
     """Named sets of parameters; the first is the default."""
     outputs: dict[Name, OutputSpec]
+    checkpoint: Checkpoint = Checkpoint()
     metrics: dict[Name, MetricSpec]
     fitness: Fitness
     quarantine: QuarantineRule = QuarantineRule()
@@ -279,28 +328,67 @@ class DomainSpec(_Section):
         kept = [*(output.file for output in self.outputs.values()), *(artifact.file for artifact in self.artifacts)]
         if len(set(kept)) != len(kept):
             raise ValueError(f"outputs and artifacts: expected distinct files, but got {sorted(kept)}")
-        for output_name, output in self.outputs.items():
-            for array_name, array in (output.arrays or {}).items():
-                named = [length for length in array.shape if isinstance(length, str)]
-                key = f"outputs.{output_name}.arrays.{array_name}.shape"
-                if named and not self.instances:
-                    raise ValueError(
-                        f"{key}: expected {named[0]!r} to be a parameter of an instance, but there is none"
-                    )
-                for length in named:
-                    for instance, parameters in self.instances.items():
-                        if not isinstance(parameters.get(length), int):
-                            raise ValueError(
-                                f"{key}: expected {length!r} to be an integer parameter of instance {instance!r}, "
-                                f"which has {sorted(parameters)}"
-                            )
-        self._check_bound()
         return self
 
-    def _check_bound(self) -> None:
+    @model_validator(mode="after")
+    def _lengths_are_known(self) -> Self:
+        for output_name, output in self.outputs.items():
+            for array_name, array in (output.arrays or {}).items():
+                key = f"outputs.{output_name}.arrays.{array_name}.shape"
+                for length in array.shape:
+                    if isinstance(length, str):
+                        self._check_length(key, length)
+        return self
+
+    def _check_length(self, key: str, length: str) -> None:
+        """A named length has to be an integer parameter wherever the output is made."""
+        if not self.instances and not any(stage.parameters for stage in self.stages):
+            raise ValueError(f"{key}: expected {length!r} to be a parameter of an instance, but there is none")
+        for stage in self.stages:
+            for instance, parameters in (self.instances or {"": {}}).items():
+                known = {**parameters, **stage.parameters}
+                if type(known.get(length)) is not int:
+                    where = f"of instance {instance!r}" if instance else f"of stage {stage.name!r}"
+                    raise ValueError(
+                        f"{key}: expected {length!r} to be an integer parameter {where}, which has {sorted(known)}"
+                    )
+
+    @model_validator(mode="after")
+    def _shape_and_keys_agree(self) -> Self:
+        shape = self.domain.shape
+        if shape == "fit_predict" and self.scripts.predict is None:
+            raise ValueError("scripts.predict: expected the program that predicts in shape 'fit_predict', but got none")
+        for key, belongs_to in self._keys_of_shapes():
+            if shape != belongs_to:
+                raise ValueError(f"{key}: expected only in shape {belongs_to!r}, but domain.shape is {shape!r}")
+        for role in ("predict", "stub", "generator"):
+            if not self.scripts.files(role) and f"{role}_files" in self.scripts.model_fields_set:
+                raise ValueError(f"scripts.{role}_files: expected scripts.{role} beside it, but there is none")
+        return self
+
+    def _keys_of_shapes(self) -> Iterator[tuple[str, Shape]]:
+        """Keys that are given here and mean something in one shape alone, and that shape."""
+        shapes: dict[str, Shape] = {"predict": "fit_predict", "stub": "serve"}
+        for role, shape in shapes.items():
+            if role in self.scripts.model_fields_set:
+                yield f"scripts.{role}", shape
+        if "checkpoint" in self.model_fields_set:
+            yield "checkpoint", "fit_predict"
+        for name, output in self.outputs.items():
+            if output.by is not None:
+                yield f"outputs.{name}.by", "fit_predict"
+        bounds: dict[str, Shape] = {"predict": "fit_predict", "candidate": "serve"}
+        for stage in self.stages:
+            for prefix, shape in bounds.items():
+                for key in (f"{prefix}_cpu_seconds", f"{prefix}_memory_mb"):
+                    if key in stage.model_fields_set:
+                        yield f"stages.{stage.name}.{key}", shape
+
+    @model_validator(mode="after")
+    def _bound_is_known(self) -> Self:
         name = self.fitness.proven_bound
         if not isinstance(name, str):
-            return
+            return self
         if not self.instances:
             raise ValueError(f"fitness.proven_bound: expected {name!r} to be a parameter, but there is no instance")
         for instance, parameters in self.instances.items():
@@ -310,6 +398,7 @@ class DomainSpec(_Section):
                     f"fitness.proven_bound: expected {name!r} to be a finite number in instance {instance!r}, which "
                     f"has {sorted(parameters)}"
                 )
+        return self
 
     def stage(self, name: str) -> Stage | None:
         """The stage of that name."""

@@ -9,15 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..evolution.errors import DomainError, NotFound
-from .contract import DomainSpec
+from .contract import DomainSpec, Role
 
 ENTRY_POINT_GROUP = "asi_evolve.domains"
 MAX_TEXT_BYTES = 200_000
+ROLES: tuple[Role, ...] = ("harness", "predict", "stub", "generator", "evaluator")
+DataPart = Literal["public", "train", "inputs", "hidden"]
+PARTS: tuple[DataPart, ...] = ("public", "train", "inputs", "hidden")
 
 
 class SeedCognition(BaseModel):
@@ -55,9 +58,9 @@ class Domain:
         """
         return _read_cognition(self.folder / "cognition.yaml")
 
-    def data_folder(self, visibility: str) -> Path | None:
-        """`data/public` or `data/hidden`, where the domain has it."""
-        folder = self.folder / "data" / visibility
+    def data_folder(self, part: DataPart) -> Path | None:
+        """`data/public`, `data/train` and so on, where the domain has it."""
+        folder = self.folder / "data" / part
         return folder if folder.is_dir() else None
 
     def parameters(self, instance: str | None) -> tuple[str | None, dict[str, int | float | str | bool]]:
@@ -74,23 +77,19 @@ class Domain:
             raise NotFound(f"Expected instance of domain {self.name} to be {choice}, but got {instance!r}.")
         return instance, instances[instance]
 
-    def script_files(self, role: str) -> dict[str, Path]:
-        """Name in the sandbox to path on disk, for `harness` or `evaluator` and its neighbours."""
-        scripts = self.spec.scripts
-        main, neighbours = (
-            (scripts.harness, scripts.harness_files)
-            if role == "harness"
-            else (scripts.evaluator, scripts.evaluator_files)
-        )
-        return {name: self.folder / name for name in (main, *neighbours)}
+    def script_files(self, role: Role) -> dict[str, Path]:
+        """Name in the sandbox to path on disk, of the program in a role and its neighbours."""
+        return {name: self.folder / name for name in self.spec.scripts.files(role)}
 
     def evaluator_sha256(self) -> str:
-        """Hash over the evaluator, its neighbours and `domain.toml`: what a score depends on besides the candidate."""
-        return _sha256(self.script_files("evaluator") | {"domain.toml": self.folder / "domain.toml"})
+        """Hash over all that decides a score besides the candidate and its run: evaluator, generator, their neighbours
+        and `domain.toml`."""
+        judged_by = self.script_files("evaluator") | self.script_files("generator")
+        return _sha256(judged_by | {"domain.toml": self.folder / "domain.toml"})
 
     def harness_sha256(self) -> str:
-        """Hash over the harness and its neighbours."""
-        return _sha256(self.script_files("harness"))
+        """Hash over the harness, predict and stub, where the domain has them, and their neighbours."""
+        return _sha256(self.script_files("harness") | self.script_files("predict") | self.script_files("stub"))
 
 
 def _sha256(files: Mapping[str, Path]) -> str:
@@ -160,7 +159,7 @@ def load_domain(folder: Path) -> Domain:
     brief = _read_text(folder / "brief.md", "what the Researcher reads")
     baseline = _read_baseline(folder, spec)
     domain = Domain(folder=folder, spec=spec, brief=brief, baseline=baseline)
-    for role in ("harness", "evaluator"):
+    for role in ROLES:
         for name, path in domain.script_files(role).items():
             if not path.is_file():
                 raise DomainError(

@@ -39,8 +39,8 @@ class Program:
     stdout: Path
     """Where the log of its standard output goes; with `stderr` `None` both streams go there."""
     stderr: Path | None
-    writes_to: Path
-    """The folder that it can write to, bounded by `limits.disk_mb`."""
+    writes_to: Path | None
+    """The folder that it can write to besides its temporary one, bounded by `limits.disk_mb`."""
     groups: Path | None = None
     """Where it gets a control group of its own, if anywhere."""
 
@@ -50,7 +50,7 @@ class Ended:
     """How a confined program ended."""
 
     status: int | None
-    """Its exit status, 128 + n after signal n; `None` where it was stopped."""
+    """Its exit status, 128 + n after signal n; `None` where we ended it."""
     limit: LimitHit | None
     usage: ResourceUsage
     stopped: bool = False
@@ -108,7 +108,8 @@ def run_together(
 ) -> list[Ended]:
     """Run programs side by side until the first of them has ended; the others are ended with it.
 
-    One of the others may end earlier, by itself or at a bound; the first goes on.
+    One of the others may end earlier, by itself or at a bound; the first goes on. The pipes of the programs' requests
+    are theirs from here on: ours are closed, or none would ever see that another has ended.
 
     Args:
         cancelled: asked all the time; once it says so, everything is ended.
@@ -120,8 +121,12 @@ def run_together(
     """
     running: list[_Confined] = []
     try:
-        for program in programs:
-            running.append(_Confined(isolation, program))
+        try:
+            for program in programs:
+                running.append(_Confined(isolation, program))
+        finally:
+            for descriptor in (descriptor for program in programs for _, descriptor in program.request.pipes):
+                os.close(descriptor)
         _watch(running, cancelled, observe)
     finally:
         with contextlib.ExitStack() as ending:
@@ -200,7 +205,7 @@ class _Confined:
 
     def _folders(self) -> tuple[Path, ...]:
         own = () if self._isolation.has_namespaces else (Path(self._program.request.workplace),)
-        return (self._program.writes_to, *own)
+        return (*((self._program.writes_to,) if self._program.writes_to is not None else ()), *own)
 
     def _wait_for_init(self) -> int | None:
         """Process id of the sandbox's first process; `None` where it ended before it told."""
@@ -384,7 +389,9 @@ class _Confined:
             peak_memory_mb=watcher.peak_memory / MB,
             peak_pids=watcher.peak_pids,
         )
-        return Ended(None if limit is not None or self._stopped else status, limit, usage, self._stopped)
+        if limit is not None or self._stopped or (self._killed and status == 128 + signal.SIGKILL):
+            status = None  # by us
+        return Ended(status, limit, usage, self._stopped)
 
     def _limit_in_hindsight(self, status: int | None, cpu: float, watcher: Watcher) -> LimitHit | None:
         """A bound that the kernel held, or that was passed between two looks."""

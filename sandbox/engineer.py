@@ -19,6 +19,7 @@ from pathlib import Path
 from ..database import campaigns, experiments, nodes, progress
 from ..database.connection import Reader, Transaction
 from ..database.experiments import Job, StoredFile
+from ..database.seed_key import seed_key
 from ..database.workspace import Workspace
 from ..domains.contract import Stage
 from ..domains.loader import Domain, find_domain
@@ -343,7 +344,14 @@ class Engineer:
                 seed=job.seed,
                 files=await nodes.files(self.workspace.read, experiment.node_id),
                 token=job.token,
-                grant=Grant(self._isolation(interpreter), interpreter, job.cpus, job.gpus, self._groups),
+                grant=Grant(
+                    isolation=self._isolation(interpreter),
+                    interpreter=interpreter,
+                    cpus=job.cpus,
+                    gpus=job.gpus,
+                    seed_key=await seed_key(self.workspace.read),
+                    groups=self._groups,
+                ),
                 provenance=await asyncio.to_thread(known_before, domain, self._data),  # it may read gigabytes, once
                 stop_rules=await stop_rules(self.workspace.read, domain.spec, job.stage, node),
             )
@@ -505,11 +513,7 @@ def _last_words(folder: JobFolder) -> str:
 
 def _logs(folder: JobFolder) -> dict[str, str]:
     logs: dict[str, str] = {}
-    for stream, path in (
-        ("stdout", folder.stdout),
-        ("stderr", folder.stderr),
-        ("evaluator", folder.evaluator_log),
-    ):
+    for stream, path in folder.logs().items():
         with contextlib.suppress(OSError):  # not there, or being removed by somebody
             logs[stream] = path.read_text(encoding="utf-8", errors="backslashreplace").replace("\0", "\\x00")
     return logs

@@ -2,14 +2,19 @@
 
     <workspace>/jobs/e17-explore-0-1/
         job.json          JobSpec, written by the daemon before the supervisor starts
-        params.json       what harness and evaluator are told
+        params.json       what every program is told
         candidate/        the candidate's files
-        harness/          the domain's harness and its neighbours
-        evaluator/        the domain's evaluator and its neighbours (never mounted beside a candidate)
-        out/              written by harness and candidate: hostile
+        harness/ predict/ stub/ generator/ evaluator/
+                          the domain's programs, each with its neighbours; evaluator/ and generator/ are never mounted
+                          beside a candidate
+        channel/          shape serve: the library that trainer and candidate talk with
+        generated/        written by the generator: train/, inputs/ and hidden/, each for those who may see it
+        fit/              shape fit_predict: out/ and checkpoint/ of the fit: hostile
+        checkpoint/       what was taken over from fit/checkpoint/, for the predict
+        out/              written by the last program that ran with the candidate: hostile
         outputs/          what was taken over from out/ once the whole process tree was dead, and checked
         result/           written by the evaluator: metrics.json and artifacts
-        stdout.log stderr.log evaluator.log
+        stdout.log stderr.log predict.log trainer.log generator.log evaluator.log
         supervisor.lock   flock held while the supervisor lives; the daemon takes it and hands it down
         supervisor.pid
         progress.json     Progress, what the run has told of itself so far, by rename
@@ -64,6 +69,17 @@ class OutputRule:
     required: bool
     arrays: dict[str, ArrayRule] | None
     """With it the file must be an `.npz` of exactly these arrays."""
+    by: Literal["harness", "predict"] = "harness"
+    """Which program leaves it."""
+
+
+@dataclass(frozen=True)
+class CheckpointRule:
+    """What a fit may hand on."""
+
+    max_bytes: int
+    """Of all files together."""
+    max_files: int
 
 
 @dataclass(frozen=True)
@@ -93,6 +109,7 @@ class JobSpec:
     """Absolute path, mounted read-only at /job/hidden for the evaluator alone."""
     limits: Limits
     evaluator_limits: Limits
+    """Of the generator too."""
     outputs: tuple[OutputRule, ...]
     artifacts: tuple[ArtifactRule, ...]
     gpus: tuple[int, ...]
@@ -105,6 +122,22 @@ class JobSpec:
     """What ends the run early."""
     provenance: dict[str, str] = field(default_factory=dict[str, str])
     """What else the daemon knows of where the score will come from; stored with it."""
+    shape: Literal["run", "fit_predict", "serve"] = "run"
+    predict: str | None = None
+    """File name inside predict/; shape `fit_predict`."""
+    stub: str | None = None
+    """File name inside stub/; `None` is the one that comes with the channel. Shape `serve`."""
+    generator: str | None = None
+    """File name inside generator/, where the domain has one."""
+    hidden_seed: int | None = None
+    """Told to the programs that run without the candidate: generator, trainer, evaluator."""
+    train_data: str | None = None
+    """Absolute path, mounted read-only at /job/train for the harness."""
+    inputs_data: str | None = None
+    """Absolute path, mounted read-only at /job/inputs for the predict, or where there is none for the harness."""
+    second_limits: Limits | None = None
+    """Of the predict, or in shape `serve` of the candidate's sandbox; `None` is `limits`."""
+    checkpoint: CheckpointRule | None = None
 
     @classmethod
     def from_json(cls, text: str | bytes) -> JobSpec:
@@ -116,6 +149,9 @@ class JobSpec:
         data["artifacts"] = tuple(ArtifactRule(**rule) for rule in data["artifacts"])
         data["gpus"] = tuple(data["gpus"])
         data["stop_rules"] = tuple(StopRule.from_fields(rule) for rule in data["stop_rules"])
+        second, checkpoint = data["second_limits"], data["checkpoint"]
+        data["second_limits"] = Limits(**second) if second is not None else None
+        data["checkpoint"] = CheckpointRule(**checkpoint) if checkpoint is not None else None
         data["interpreter"] = Interpreter.from_fields(data["interpreter"])
         return cls(**data)
 
@@ -128,7 +164,7 @@ def _output_rule(data: dict[str, Any]) -> OutputRule:
     arrays = data["arrays"]
     if arrays is not None:
         arrays = {name: ArrayRule(rule["dtype"], tuple(rule["shape"])) for name, rule in arrays.items()}
-    return OutputRule(data["file"], data["max_bytes"], data["required"], arrays)
+    return OutputRule(data["file"], data["max_bytes"], data["required"], arrays, data["by"])
 
 
 @dataclass(frozen=True)
@@ -176,18 +212,39 @@ class JobFolder:
         self.params = path / "params.json"
         self.candidate = path / "candidate"
         self.harness = path / "harness"
+        self.predict = path / "predict"
+        self.stub = path / "stub"
+        self.generator = path / "generator"
         self.evaluator = path / "evaluator"
+        self.channel = path / "channel"
+        self.generated = path / "generated"
+        self.fit = path / "fit"
+        self.checkpoint = path / "checkpoint"
         self.out = path / "out"
         self.outputs = path / "outputs"
         self.result = path / "result"
         self.stdout = path / "stdout.log"
         self.stderr = path / "stderr.log"
+        self.predict_log = path / "predict.log"
+        self.trainer_log = path / "trainer.log"
+        self.generator_log = path / "generator.log"
         self.evaluator_log = path / "evaluator.log"
         self.lock = path / "supervisor.lock"
         self.pid = path / "supervisor.pid"
         self.progress = path / "progress.json"
         self.log = path / "supervisor.log"
         self.exit = path / "exit.json"
+
+    def logs(self) -> dict[str, Path]:
+        """Stream, by the name that readers know it by, to its file; not every job leaves every one."""
+        return {
+            "stdout": self.stdout,
+            "stderr": self.stderr,
+            "predict": self.predict_log,
+            "trainer": self.trainer_log,
+            "generator": self.generator_log,
+            "evaluator": self.evaluator_log,
+        }
 
     def read_spec(self) -> JobSpec:
         """The order, as the daemon wrote it."""

@@ -46,6 +46,10 @@ class Refused(Exception):
         super().__init__(inert(message))
 
 
+class TooLarge(Refused):
+    """It has more bytes than it may have."""
+
+
 def take_over(out: Path, outputs: Path, rules: tuple[OutputRule, ...]) -> list[str]:
     """Copy the declared outputs from `out` to `outputs` and return their names.
 
@@ -56,7 +60,7 @@ def take_over(out: Path, outputs: Path, rules: tuple[OutputRule, ...]) -> list[s
     for rule in rules:
         target = outputs / rule.file
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not _copy(out, rule.file, target, rule.max_bytes):
+        if not copy_plain(out, rule.file, target, rule.max_bytes):
             if rule.required:
                 raise Refused(f"Expected the output {rule.file}, but the run left none.")
             continue
@@ -159,7 +163,13 @@ def _open_at(folder: int, name: str, flags: int, file: str) -> int:
         raise Refused(f"Expected {file} to be a plain file with one name, but: {error.strerror}.") from error
 
 
-def _copy(out: Path, file: str, target: Path, max_bytes: int) -> bool:
+def copy_plain(out: Path, file: str, target: Path, max_bytes: int) -> bool:
+    """Copy a regular file with one link beneath `out`; false where there is none.
+
+    Raises:
+        Refused: it is something else.
+        TooLarge: it is larger.
+    """
     try:
         source = _open_plain(out, file)
     except FileNotFoundError:
@@ -169,7 +179,7 @@ def _copy(out: Path, file: str, target: Path, max_bytes: int) -> bool:
         while chunk := stream.read(CHUNK):
             size += len(chunk)
             if size > max_bytes:
-                raise Refused(f"Expected {file} to have at most {max_bytes} bytes, but it has more.")
+                raise TooLarge(f"Expected {file} to have at most {max_bytes} bytes, but it has more.")
             copy.write(chunk)
     target.chmod(0o644)
     return True

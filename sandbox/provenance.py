@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from ..domains.loader import Domain
+from ..domains.loader import PARTS, Domain
 
 READ_WHOLE_BYTES = 64_000_000
 """Of a larger file the first and the last megabyte tell, with its size."""
@@ -54,10 +54,10 @@ def known_before(domain: Domain, data: DataFingerprints) -> dict[str, str]:
         "asi_evolve": version("asi-evolve-mcp"),
         "harness_sha256": domain.harness_sha256(),
     }
-    for visibility in ("public", "hidden"):
-        folder = domain.data_folder(visibility)
+    for part in PARTS:
+        folder = domain.data_folder(part)
         if folder is not None:
-            found[f"{visibility}_data_sha256"] = data.of(folder)
+            found[f"{part}_data_sha256"] = data.of(folder)
     return found
 
 

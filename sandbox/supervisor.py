@@ -1,4 +1,4 @@
-"""Sees one job through: harness in a sandbox, outputs taken over, evaluator in another sandbox, exit.json.
+"""Sees one job through: its outputs are made in sandboxes and taken over, the evaluator judges in another, exit.json.
 
     python -m asi_evolve.sandbox.supervisor JOB_FOLDER --lock-fd N
 
@@ -27,19 +27,13 @@ from ..evolution.errors import SandboxUnavailable
 from ..evolution.outcomes import LimitHit, Outcome, ResourceUsage
 from ..evolution.text import excerpt, inert
 from .confinement import Cancelled, Ended, Program, run_confined
-from .isolation import Isolation, Mount, Request, from_fields, marks
+from .isolation import Isolation, from_fields
 from .isolation.kernel import PR_SET_CHILD_SUBREAPER, prctl
-from .jobs import JobExit, JobFolder, JobSpec, Limits
-from .outputs import Refused, keep_artifact, read_metrics, take_over
-from .progress import ProgressWatch
+from .jobs import JobExit, JobFolder, JobSpec
+from .outputs import Refused, keep_artifact, read_metrics
+from .production import Failure, Production, exit_sentence, limit_sentence
+from .programs import Programs
 
-LAST_LINE = 500
-REFUSALS = ("Permission denied", "Operation not permitted")
-WITHOUT_NAMESPACES = {
-    "landlock": "Perhaps it is this: tier landlock shares /dev/shm, network and process table with the host, so "
-    "a candidate may use no shared memory (multiprocessing locks and pools, DataLoader workers), no sockets (gloo), "
-    "and no chmod. With bubblewrap or user namespaces it has its own: asi-evolve doctor tells what is in their way.",
-}
 MAX_REFUSAL = 1200
 EVALUATOR_OVER_BOUND = "The evaluator went over a bound"
 ROOM_POLL_S = 1.0
@@ -89,7 +83,8 @@ def publish(folder: JobFolder, job_exit: JobExit) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            shutil.rmtree(folder.out, ignore_errors=True)
+            for written in (folder.out, folder.fit, folder.checkpoint):
+                shutil.rmtree(written, ignore_errors=True)
             time.sleep(ROOM_POLL_S)
         else:
             return
@@ -127,10 +122,9 @@ class Supervision:
         self._cancel = cancel
         self._began = time.time()
         self._usage = ResourceUsage()
-        self._sandboxes = 0
         self._tier = spec.isolation.get("tier", "none")
-        self._progress = ProgressWatch(folder.out, folder.progress, spec.stop_rules)
         self._stopped_early = ""
+        """Why, where it was and is scored all the same."""
 
     def run(self) -> JobExit:
         """See the job through to its end, whatever that is."""
@@ -138,8 +132,6 @@ class Supervision:
             return self._steps(from_fields(self._spec.isolation))
         except Cancelled:
             return self._end(Outcome.CANCELLED, "Cancelled while it ran.")
-        except Refused as refused:
-            return self._end(Outcome.INVALID_OUTPUT, str(refused))
         except SandboxUnavailable as error:
             return self._end(Outcome.INFRASTRUCTURE_ERROR, str(error))
         except OSError as error:
@@ -150,52 +142,29 @@ class Supervision:
             return self._end(Outcome.INFRASTRUCTURE_ERROR, f"The supervisor failed: {error!r}.")
 
     def _steps(self, isolation: Isolation) -> JobExit:
-        failed = self._make_outputs(isolation, self._spec.harness) if self._spec.harness is not None else None
-        if failed is not None:
-            return failed
-        return self._judge_early(isolation, self._stopped_early) if self._stopped_early else self._judge(isolation)
-
-    def _make_outputs(self, isolation: Isolation, harness: str) -> JobExit | None:
-        """Run harness and candidate; an end where they failed."""
-        folder = self._folder
-        program = Program(self._harness_request(harness), self._spec.limits, folder.stdout, folder.stderr, folder.out)
+        programs = Programs(self._folder, self._spec)
+        production = Production(isolation, self._folder, self._spec, programs, self._cancel)
         try:
-            ended = run_confined(isolation, program, self._cancel, self._progress.observe)
-        finally:
-            self._progress.finish()
-        self._usage = replace(ended.usage, gpu_seconds=ended.usage.wall_seconds * len(self._spec.gpus))
-        if ended.limit is not None:
-            return self._end(Outcome.LIMIT, limit_sentence(ended.limit), limit=ended.limit)
-        if ended.status != 0 and not ended.stopped:
-            return self._end(Outcome.CANDIDATE_ERROR, exit_sentence(ended, self._folder.stderr, self._tier))
-        stop = self._progress.stop
-        if stop is not None and stop.outcome == "reject":
-            # Also where it came to its end before we looked: else chance would decide.
-            return self._end(Outcome.REJECTED, stop.reason)
-        self._stopped_early = stop.reason if stop is not None and ended.stopped else ""
-        return None
-
-    def _judge_early(self, isolation: Isolation, why: str) -> JobExit:
-        """Judge what a stopped run has left. It had no chance to end well, so what is missing or torn rejects it."""
-        try:
-            early = self._judge(isolation)
+            failure = production.generate() or production.produce()
         except Refused as refused:
-            return self._end(Outcome.REJECTED, f"{why} What it had left cannot be evaluated: {refused}")
-        if early.outcome is Outcome.INVALID_OUTPUT:
-            reason = f"{why} What it had left was refused: {early.reason}"
-            return self._end(Outcome.REJECTED, reason, artifacts=early.artifacts)
-        return early
+            failure = Failure(Outcome.INVALID_OUTPUT, str(refused))
+        finally:
+            self._usage = production.usage
+            self._stopped_early = production.stopped_early
+        if failure is not None:
+            end = self._end(failure.outcome, failure.reason, limit=failure.limit)
+        else:
+            end = self._judge(isolation, programs.evaluator(), production.outputs)
+        return self._of_stopped(end) if self._stopped_early else end
 
-    def _judge(self, isolation: Isolation) -> JobExit:
-        """Take over what lies in out/, wherever it came from, and let the evaluator judge it."""
-        outputs = take_over(self._folder.out, self._folder.outputs, self._spec.outputs)
-        evaluator = Program(
-            self._evaluator_request(),
-            self._spec.evaluator_limits,
-            self._folder.evaluator_log,
-            None,
-            self._folder.result,
-        )
+    def _of_stopped(self, end: JobExit) -> JobExit:
+        """A run that was stopped had no chance to end well: what it left may be missing or torn."""
+        if end.outcome not in (Outcome.INVALID_OUTPUT, Outcome.CANDIDATE_ERROR):
+            return end
+        reason = f"{self._stopped_early} What it had left could not be scored: {end.reason}"
+        return replace(end, outcome=Outcome.REJECTED, reason=reason)
+
+    def _judge(self, isolation: Isolation, evaluator: Program, outputs: list[str]) -> JobExit:
         judged = run_confined(isolation, evaluator, self._cancel)
         artifacts = [f"outputs/{file}" for file in outputs] + [
             f"result/{rule.file}"
@@ -219,53 +188,6 @@ class Supervision:
         if isinstance(metrics, str):
             return self._end(Outcome.INVALID_OUTPUT, excerpt(metrics, MAX_REFUSAL), artifacts=artifacts)
         return self._end(Outcome.SCORED, "", metrics=metrics, artifacts=artifacts)
-
-    def _harness_request(self, harness: str) -> Request:
-        folder = self._folder
-        return self._request(
-            f"/job/harness/{harness}",
-            self._spec.limits,
-            Mount(str(folder.candidate), "/job/candidate"),
-            Mount(str(folder.harness), "/job/harness"),
-            Mount(str(folder.out), "/job/out", writable=True),
-            gpus=self._spec.gpus,
-            hidden=(self._spec.hidden_data,) if self._spec.hidden_data is not None else (),
-        )
-
-    def _evaluator_request(self) -> Request:
-        folder = self._folder
-        mounts = [
-            Mount(str(folder.evaluator), "/job/evaluator"),
-            Mount(str(folder.outputs), "/job/outputs"),
-            Mount(str(folder.result), "/job/result", writable=True),
-        ]
-        if self._spec.hidden_data is not None:
-            mounts.append(Mount(self._spec.hidden_data, "/job/hidden"))
-        return self._request(f"/job/evaluator/{self._spec.evaluator}", self._spec.evaluator_limits, *mounts)
-
-    def _request(
-        self, script: str, limits: Limits, *mounts: Mount, gpus: tuple[int, ...] = (), hidden: tuple[str, ...] = ()
-    ) -> Request:
-        hosts = self._folder.path / "hosts"
-        hosts.write_text("127.0.0.1 localhost sandbox\n")  # workers that meet over loopback ask for it by name
-        common = [Mount(str(self._folder.params), "/job/params.json"), Mount(str(hosts), "/etc/hosts")]
-        if self._spec.public_data is not None:
-            common.append(Mount(self._spec.public_data, "/job/data"))
-        self._sandboxes += 1
-        workplace = self._folder.path / f"sandbox-{self._sandboxes}"
-        workplace.mkdir(mode=0o755)
-        return Request(
-            interpreter=self._spec.interpreter,
-            script=script,
-            mounts=(*common, *mounts),
-            tmp_bytes=int(limits.disk_mb * 1e6),
-            threads=self._spec.threads,
-            gpus=gpus,
-            workplace=str(workplace),
-            hidden=hidden,
-            mark=marks.first_mark(self._spec.token) + self._sandboxes,
-            pids=limits.pids,
-        )
 
     def _end(
         self,
@@ -307,26 +229,6 @@ class Supervision:
             **self._spec.provenance,
             **({"stopped_early": self._stopped_early} if self._stopped_early else {}),
         }
-
-
-def limit_sentence(limit: LimitHit) -> str:
-    """Which bound was passed, in words."""
-    return f"Over the bound on {limit.name}: used {limit.used:.4g} of {limit.allowed:.4g} {limit.unit}."
-
-
-def exit_sentence(ended: Ended, log: Path, tier: str = "") -> str:
-    """How a program left, with the last line that it wrote to its log: where Python names an exception."""
-    status = ended.status
-    if status is not None and status > 128 and status - 128 in set(signal.Signals):
-        how = f"It was ended by {signal.Signals(status - 128).name}"
-    else:
-        how = f"It left with exit status {status}"
-    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    words = f"{how}: {excerpt(lines[-1], LAST_LINE)}" if lines else f"{how} and printed nothing to stderr."
-    if tier in WITHOUT_NAMESPACES and any(refusal in text for refusal in REFUSALS):
-        words += f" {WITHOUT_NAMESPACES[tier]}"
-    return words
 
 
 def cpu_model() -> str:

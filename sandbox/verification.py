@@ -17,6 +17,7 @@ from typing import Literal, TypeVar
 
 from ..database import campaigns, experiments, nodes
 from ..database.experiments import StoredEvaluation
+from ..database.seed_key import seed_key
 from ..database.workspace import Workspace
 from ..domains.contract import Stage
 from ..domains.loader import Domain, find_domain
@@ -109,7 +110,9 @@ async def _judge(
         raise DomainError(f"Expected domain {domain.name} to have the stage {stage}, but it no longer has.")
     packages = requirement_names(domain.spec.domain.requirements)
     interpreter = describe_interpreter(campaign.settings.python or sys.executable, packages)
-    grant = Grant(find_isolation(interpreter, minimum), interpreter, found.cpus, gpus[: found.gpus])
+    key = await seed_key(workspace.read)  # for the same labels as then
+    isolation = find_isolation(interpreter, minimum)
+    grant = Grant(isolation, interpreter, found.cpus, gpus[: found.gpus], seed_key=key)
     bench = CheckBench(root, domain, found, grant, known_before(domain, DataFingerprints()))
     return _Judge(workspace, node, campaign, domain, found, grant, bench)
 

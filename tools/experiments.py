@@ -27,11 +27,11 @@ from .progress import experiment_lines, whereabouts
 
 MAX_WAIT_S = 45.0
 """Clients cut a call at 60 to 300 s of wall time, and progress does not extend that."""
-TELLING_STREAMS: dict[Outcome | None, str] = {
-    Outcome.CANDIDATE_ERROR: "stderr",
-    Outcome.INFRASTRUCTURE_ERROR: "evaluator",
+TELLING_STREAMS: dict[Outcome | None, tuple[str, ...]] = {
+    Outcome.CANDIDATE_ERROR: ("predict", "stderr"),
+    Outcome.INFRASTRUCTURE_ERROR: ("evaluator", "trainer", "generator"),
 }
-"""Where more is said of why an experiment failed."""
+"""Where more is said of why an experiment failed: in the log of the last program that ran."""
 LOG_TAIL = 1500
 RUNS_IN_FULL = 6
 """More runs than these are listed by seed and score alone; get_node shows the latest in full."""
@@ -237,9 +237,11 @@ async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[st
     best = await nodes.listed(workspace.read, node.campaign_id, limit=1)
     if best and best[0].score is not None:
         fields["best"] = {"node": short_id("n", best[0].id), "score": best[0].score}
-    if (stream := TELLING_STREAMS.get(experiment.outcome)) is not None and runs:
+    if runs:
         log = await experiments.log(workspace.read, runs[-1].id)
-        fields[f"{stream}_tail"] = log.get(stream, "")[-LOG_TAIL:] or None
+        stream = next((stream for stream in TELLING_STREAMS.get(experiment.outcome, ()) if log.get(stream)), None)
+        if stream is not None:
+            fields[f"{stream}_tail"] = log[stream][-LOG_TAIL:]
     fields["next"] = _after(experiment, own, is_baseline=node.is_baseline)
     return {name: value for name, value in fields.items() if value is not None}
 

@@ -194,7 +194,8 @@ class SearchTools:
         ] = "summary",
         path: Annotated[str | None, Field(description="With part=code: which file; default: the first.")] = None,
         stream: Annotated[
-            Literal["stdout", "stderr", "evaluator"], Field(description="With part=log: which; default stderr.")
+            Literal["stdout", "stderr", "predict", "trainer", "generator", "evaluator"],
+            Field(description="With part=log: which; default stderr."),
         ] = "stderr",
         offset: Annotated[int, Field(ge=0, description="Where the page begins, in characters, default 0.")] = 0,
         limit: Annotated[

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from asi_evolve.database import campaigns, migrations
 from asi_evolve.database.connection import find_driver
+from asi_evolve.database.seed_key import seed_key
 from asi_evolve.database.workspace import open_workspace
 from asi_evolve.evolution.errors import NewerDatabase, StorageError
 from asi_evolve.evolution.models import CampaignSettings
@@ -113,6 +114,31 @@ async def test_a_migration_that_fails_half_way_leaves_the_old_schema(tmp_path, m
         assert (await campaigns.get(workspace.read, 1)).name == "old"
 
 
+async def test_logs_of_an_older_database_are_kept_when_programs_are_added(tmp_path, monkeypatch):
+    scripts = migrations.migration_scripts()
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "migration_scripts", lambda: {n: sql for n, sql in scripts.items() if n < 4})
+        async with open_workspace(tmp_path):
+            pass
+    columns = "id, experiment_id, stage, seed, outcome, reason, cpu_seconds, wall_seconds, gpu_seconds, peak_memory_mb"
+    columns += ", peak_pids, environment_json, started_at, finished_at"
+    values = "1, 1, 'explore', 0, 'candidate_error', 'it crashed', 0, 0, 0, 0, 1, '{}', 0, 0"
+    raw(tmp_path / "evolve.db", f"INSERT INTO evaluations ({columns}) VALUES ({values})")
+    raw(tmp_path / "evolve.db", "INSERT INTO logs VALUES (1, 'stderr', 'no such ring')")
+    async with open_workspace(tmp_path) as workspace:
+        rows = await workspace.read.all("SELECT stream, text FROM logs")
+        assert [tuple(row) for row in rows] == [("stderr", "no such ring")]
+
+
+async def test_every_workspace_has_a_key_of_its_own_for_hidden_seeds_and_keeps_it(tmp_path):
+    async with open_workspace(tmp_path / "one") as one, open_workspace(tmp_path / "other") as other:
+        key = await seed_key(one.read)
+        assert len(key) == 32
+        assert key != await seed_key(other.read)
+    async with open_workspace(tmp_path / "one") as one:
+        assert await seed_key(one.read) == key
+
+
 async def test_a_new_database_needs_no_copy(tmp_path):
     async with open_workspace(tmp_path):
         assert not list(tmp_path.glob("*.backup"))
@@ -176,6 +202,7 @@ async def test_a_full_disk_stores_nothing_by_halves_and_costs_nothing_stored_bef
 OPEN_AT = """
 import asyncio, sys, time
 from pathlib import Path
+from asi_evolve.database.seed_key import seed_key
 from asi_evolve.database.workspace import open_workspace
 
 async def main():

@@ -349,3 +349,78 @@ def test_the_brief_and_the_baseline_do_not_change_the_evaluators_hash(folder):
     (folder / "brief.md").write_text("Other words.")
     (folder / "baseline" / "number.py").write_text("number = None\n")
     assert load_domain(folder).evaluator_sha256() == before
+
+
+def shaped(folder, shape, script=""):
+    """Give the domain another shape."""
+    text = TOML.replace('version = "1"', f'version = "1"\nshape = "{shape}"')
+    text = text.replace("[scripts]", f"[scripts]\n{script}")
+    for name in ("predict.py", "stub.py", "generator.py", "net.py"):
+        (folder / name).write_text("")
+    (folder / "domain.toml").write_text(text)
+
+
+def test_each_shape_has_its_programs_with_their_neighbours(folder):
+    shaped(folder, "fit_predict", 'predict = "predict.py"\npredict_files = ["net.py"]\ngenerator = "generator.py"')
+    domain = load_domain(folder)
+    assert list(domain.script_files("predict")) == ["predict.py", "net.py"]
+    assert list(domain.script_files("generator")) == ["generator.py"]
+    assert domain.script_files("stub") == {}
+    shaped(folder, "serve", 'stub = "stub.py"')
+    assert list(load_domain(folder).script_files("stub")) == ["stub.py"]
+    shaped(folder, "serve")
+    assert load_domain(folder).spec.domain.shape == "serve"
+
+
+@pytest.mark.parametrize(
+    ("shape", "script", "key"),
+    [
+        ("fit_predict", "", "scripts.predict"),
+        ("run", 'predict = "predict.py"', "scripts.predict"),
+        ("serve", 'predict = "predict.py"', "scripts.predict"),
+        ("run", 'stub = "stub.py"', "scripts.stub"),
+        ("fit_predict", 'predict = "gone.py"', "scripts.predict"),
+        ("fit_predict", 'predict = "predict.py"\npredict_files = ["gone.py"]', "scripts.predict"),
+        ("serve", 'stub = "gone.py"', "scripts.stub"),
+        ("run", 'generator = "gone.py"', "scripts.generator"),
+        ("run", 'generator_files = ["net.py"]', "scripts.generator_files"),
+        ("serve", 'stub_files = ["net.py"]', "scripts.stub_files"),
+    ],
+)
+def test_shape_and_scripts_agree(folder, shape, script, key):
+    shaped(folder, shape, script)
+    assert f"{key}: expected" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("[instances.small]", "[checkpoint]\nmax_files = 3\n[instances.small]", "checkpoint"),
+        ("max_bytes = 1000", 'max_bytes = 1000\nby = "harness"', "outputs.number.by"),
+        ("cpu_seconds = 5", "cpu_seconds = 5\npredict_cpu_seconds = 5", "stages.explore.predict_cpu_seconds"),
+        ("cpu_seconds = 5", "cpu_seconds = 5\ncandidate_memory_mb = 5", "stages.explore.candidate_memory_mb"),
+    ],
+)
+def test_a_key_of_another_shape_is_named_with_the_shape_that_it_belongs_to(folder, old, new, key):
+    with_toml(folder, old, new)
+    message = refusal(folder)
+    assert f"{key}: expected only in shape" in message
+    assert "'run'" in message
+
+
+def test_a_length_may_come_from_the_stage_if_every_stage_has_it(folder):
+    with_toml(folder, '"n", 2', '"m", 2')
+    assert "of instance 'small', which has ['n', 'scale']" in refusal(folder)
+    text = (folder / "domain.toml").read_text()
+    (folder / "domain.toml").write_text(text + "\n[stages.parameters]\nm = 5\n")
+    assert "outputs.number.arrays.values.shape" in refusal(folder)  # stage check has none
+    text = text.replace("cpu_seconds = 1\n", "cpu_seconds = 1\nparameters = { m = 4 }\n")
+    (folder / "domain.toml").write_text(text + "\n[stages.parameters]\nm = 5\n")
+    assert load_domain(folder).spec.stages[1].parameters == {"m": 5}
+
+
+def test_the_generator_decides_a_score_too(folder):
+    shaped(folder, "run", 'generator = "generator.py"')
+    before = load_domain(folder).evaluator_sha256()
+    (folder / "generator.py").write_text("# changed")
+    assert load_domain(folder).evaluator_sha256() != before

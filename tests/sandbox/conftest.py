@@ -11,10 +11,12 @@ import pytest
 from asi_evolve.database.workspace import open_workspace
 from asi_evolve.evolution.errors import SandboxUnavailable
 from asi_evolve.sandbox.interpreter import describe_interpreter
-from asi_evolve.sandbox.isolation import TIERS
+from asi_evolve.sandbox.isolation import TIERS, from_fields
 from asi_evolve.sandbox.isolation.choice import find_isolation, try_tiers
 from asi_evolve.sandbox.jobs import JobFolder, JobSpec, Limits, OutputRule, write_atomically
 from asi_evolve.sandbox.processes import start_supervisor
+
+from .shape_lab import ShapeLab
 
 HARNESS = """
 import sys
@@ -123,3 +125,16 @@ def lab(tmp_path, isolation, interpreter, monkeypatch):
         evaluator_sha256="0" * 64,
     )
     return SandboxLab(tmp_path / "jobs", spec)
+
+
+@pytest.fixture(params=["bwrap", "landlock"])
+def tier(request, working_tiers):
+    """The tiers of both kinds, with namespaces and without, as far as they work here."""
+    if request.param not in working_tiers:
+        pytest.skip(f"no {request.param} on this machine")
+    return from_fields(working_tiers[request.param])
+
+
+@pytest.fixture
+def shapes(tmp_path, tier, interpreter):
+    return ShapeLab(tmp_path / "jobs", tier, interpreter)

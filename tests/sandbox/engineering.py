@@ -16,22 +16,23 @@ from ..waiting import until_async
 NUMBER_DOMAIN = Path(__file__).parent.parent / "domain_folders" / "number"
 
 
-async def order(workspace, *, seconds=0.0, domain=NUMBER_DOMAIN, python=None, before=""):
-    """Queue an experiment that does something, runs so long and scores 7; its number."""
+async def order(workspace, *, seconds=0.0, domain=NUMBER_DOMAIN, python=None, before="", name="number", files=None):
+    """Queue an experiment, without `files` one that does something, runs so long and scores 7; its number."""
     async with workspace.transaction() as tx:
         campaign = await campaigns.add(
             tx,
             name="c",
             goal="",
             domain=str(domain),
-            domain_name="number",
+            domain_name=name,
             domain_version="1",
             instance=None,
             settings=CampaignSettings(python=python),
         )
         work = textwrap.indent(textwrap.dedent(before), "    ")
         program = f"import time\ndef number(seed):\n{work}\n    time.sleep({seconds})\n    return 7.0\n"
-        node = await nodes.add(tx, nodes.NewNode(campaign, "n", "m", {"number.py": program}, uuid.uuid4().hex))
+        files = files or {"number.py": program}
+        node = await nodes.add(tx, nodes.NewNode(campaign, "n", "m", files, uuid.uuid4().hex))
         return await experiments.enqueue(tx, campaign_id=campaign, node_id=node, stage="explore", seeds=[0])
 
 

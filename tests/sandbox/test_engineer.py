@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from asi_evolve.database import experiments
 from asi_evolve.database.connection import find_driver
+from asi_evolve.domains.loader import load_domain
 from asi_evolve.evolution.outcomes import Outcome, ResourceUsage
 from asi_evolve.sandbox import supervisor
 from asi_evolve.sandbox.interpreter import describe_interpreter
@@ -74,6 +75,23 @@ async def test_a_database_that_fails_while_a_job_is_launched_is_not_the_end_of_i
 @pytest.fixture
 def own_domain(tmp_path):
     return Path(shutil.copytree(NUMBER_DOMAIN, tmp_path / "number"))
+
+
+@pytest.mark.parametrize(("shape", "metric"), [("curve", "error"), ("bandit", "reward")])
+async def test_the_daemon_runs_every_shape_and_keeps_the_logs_of_its_programs(workspace, tmp_path, shape, metric):
+    domain = tmp_path / shape
+    shutil.copytree(NUMBER_DOMAIN.parent / shape, domain)
+    program = "predict.py" if shape == "curve" else "trainer.py"
+    (domain / program).write_text("print('said by ' + __file__)\n" + (domain / program).read_text())
+    numbers = [await order(workspace, domain=domain, name=shape, files=load_domain(domain).baseline) for _ in range(2)]
+    async with at_work(daemon(workspace)):
+        found = [await finished(workspace, number, seconds=60) for number in numbers]
+    assert [entry.outcome for entry in found] == [Outcome.SCORED] * 2, found[0].reason
+    assert found[0].score == found[1].score  # the same hidden seed for both
+    (stored,) = await experiments.evaluations(workspace.read, [numbers[0]])
+    assert metric in stored.evaluation.metrics
+    logs = await experiments.log(workspace.read, stored.id)
+    assert "said by" in logs["predict" if shape == "curve" else "trainer"]
 
 
 def raise_version(domain):

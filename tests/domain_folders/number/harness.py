@@ -1,10 +1,11 @@
 import json
 import sys
 
-sys.path.insert(0, "/job/candidate")
-with open("/job/params.json") as stream:
-    params = json.load(stream)
+sys.path.insert(0, sys.argv[1] + "/candidate")
 from number import number
 
-with open("/job/out/number.json", "w") as stream:
+job = sys.argv[1]
+with open(f"{job}/params.json") as stream:
+    params = json.load(stream)
+with open(f"{job}/out/number.json", "w") as stream:
     json.dump(number(params["seed"]), stream)
