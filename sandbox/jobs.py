@@ -150,10 +150,10 @@ class JobSpec:
         data["outputs"] = tuple(_output_rule(rule) for rule in data["outputs"])
         data["artifacts"] = tuple(ArtifactRule(**rule) for rule in data["artifacts"])
         data["gpus"] = tuple(data["gpus"])
+        data["stop_rules"] = tuple(StopRule.from_fields(rule) for rule in data["stop_rules"])
         second, checkpoint = data["second_limits"], data["checkpoint"]
         data["second_limits"] = Limits(**second) if second is not None else None
         data["checkpoint"] = CheckpointRule(**checkpoint) if checkpoint is not None else None
-        data["stop_rules"] = tuple(StopRule.from_fields(rule) for rule in data["stop_rules"])
         data["interpreter"] = Interpreter.from_fields(data["interpreter"])
         return cls(**data)
 
@@ -237,10 +237,6 @@ class JobFolder:
         self.progress = path / "progress.json"
         self.log = path / "supervisor.log"
         self.exit = path / "exit.json"
-
-    def observed(self, shape: str) -> Path:
-        """The folder in which a run tells of its progress."""
-        return self.fit / "out" if shape == "fit_predict" else self.out
 
     def logs(self) -> dict[str, Path]:
         """Stream, by the name that readers know it by, to its file; not every job leaves every one."""

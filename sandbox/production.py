@@ -48,20 +48,20 @@ class Production:
         spec: JobSpec,
         programs: Programs,
         cancelled: Callable[[], bool],
-        progress: ProgressWatch,
     ) -> None:
         self._isolation = isolation
         self._folder = folder
         self._spec = spec
         self._programs = programs
         self._cancelled = cancelled
-        self._progress = progress
-        self.stopped_early = ""
-        """Why the run was stopped to be judged by what it had left; empty where it was not."""
         self.usage = ResourceUsage()
         """Of all sandboxes that ran for the candidate so far."""
         self.outputs: list[str] = []
         """Names of the files that were taken over so far."""
+        self.stopped_early = ""
+        """Why an early-stop rule ended the run, where what it has left is scored all the same."""
+        told = folder.fit / "out" if spec.shape == "fit_predict" else folder.out
+        self._progress = ProgressWatch(told, folder.progress, spec.stop_rules)
 
     def see_gpus(self) -> Failure | None:
         """Refuse to run without the devices that were granted: programs go on without them, slowly and silently."""
@@ -98,7 +98,7 @@ class Production:
             return None
         match self._spec.shape:
             case "run":
-                failure, by = self._run_observed(self._programs.harness()), "harness"
+                failure, by = self._run_watched(self._programs.harness()), "harness"
             case "fit_predict":
                 failure, by = self._fit() or self._predict(), "predict"
             case "serve":
@@ -108,7 +108,7 @@ class Production:
         return failure
 
     def _fit(self) -> Failure | None:
-        failure = self._run_observed(self._programs.fit(), "fit")
+        failure = self._run_watched(self._programs.fit(), "fit")
         if failure is None:
             self._folder.checkpoint.mkdir(mode=0o755)
             rule = self._spec.checkpoint or CheckpointRule(max_bytes=0, max_files=0)
@@ -117,25 +117,25 @@ class Production:
         return failure
 
     def _predict(self) -> Failure | None:
-        return self._run(self._programs.predict(), self._folder.predict_log, "predict")
+        ended = run_confined(self._isolation, self._programs.predict(), self._cancelled)
+        return self._failure(ended, self._folder.predict_log, "predict")
 
-    def _run_observed(self, program: Program, part: str = "") -> Failure | None:
-        """Run what learns or searches, and follow the progress that it tells."""
+    def _run_watched(self, program: Program, part: str = "") -> Failure | None:
+        """The harness beside the candidate, which may tell how it gets on, and be stopped for it."""
         try:
             ended = run_confined(self._isolation, program, self._cancelled, self._progress.observe)
         finally:
             self._progress.finish()
         return self._failure(ended, self._folder.stderr, part) or self._early_end(ended)
 
-    def _run(self, program: Program, log: Path, part: str = "") -> Failure | None:
-        return self._failure(run_confined(self._isolation, program, self._cancelled), log, part)
-
     def _early_end(self, ended: Ended) -> Failure | None:
+        """What the early-stop rules make of a run that has come through so far."""
         stop = self._progress.stop
         if stop is not None and stop.outcome == "reject":
             # Also where it came to its end before we looked: else chance would decide.
             return Failure(Outcome.REJECTED, stop.reason)
-        self.stopped_early = stop.reason if stop is not None and ended.stopped else ""
+        if stop is not None and ended.stopped:
+            self.stopped_early = stop.reason
         return None
 
     def _failure(self, ended: Ended, log: Path, part: str) -> Failure | None:
@@ -162,9 +162,8 @@ class Production:
         if trainer.limit is not None:
             return Failure(Outcome.LIMIT, limit_sentence(trainer.limit, "trainer"), trainer.limit)
         if trainer.status == 0 or trainer.stopped:
-            return self._early_end(
-                trainer
-            )  # what it means that a candidate died on the way is for trainer and evaluator to say
+            # What it means that a candidate died on the way is for trainer and evaluator to say.
+            return self._early_end(trainer)
         if trainer.status != CANDIDATE_FAULT_STATUS:
             failed = f"The trainer failed: {exit_sentence(trainer, self._folder.trainer_log)}"
             return _our_fault(f"{failed} {self._state_of(candidate)}")

@@ -19,6 +19,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ from .jobs import JobExit, JobFolder, JobSpec
 from .outputs import Refused, keep_artifact, read_metrics
 from .production import Failure, Production, exit_sentence, limit_sentence
 from .programs import Programs
-from .progress import ProgressWatch
 
 MAX_REFUSAL = 1200
 EVALUATOR_OVER_BOUND = "The evaluator went over a bound"
@@ -124,8 +124,8 @@ class Supervision:
         self._began = time.time()
         self._usage = ResourceUsage()
         self._tier = spec.isolation.get("tier", "none")
-        self._progress = ProgressWatch(folder.observed(spec.shape), folder.progress, spec.stop_rules)
         self._stopped_early = ""
+        """Why, where it was and is scored all the same."""
 
     def run(self) -> JobExit:
         """See the job through to its end, whatever that is."""
@@ -133,8 +133,6 @@ class Supervision:
             return self._steps(from_fields(self._spec.isolation))
         except Cancelled:
             return self._end(Outcome.CANCELLED, "Cancelled while it ran.")
-        except Refused as refused:
-            return self._end(Outcome.INVALID_OUTPUT, str(refused))
         except SandboxUnavailable as error:
             return self._end(Outcome.INFRASTRUCTURE_ERROR, str(error))
         except OSError as error:
@@ -146,25 +144,26 @@ class Supervision:
 
     def _steps(self, isolation: Isolation) -> JobExit:
         programs = Programs(self._folder, self._spec)
-        production = Production(isolation, self._folder, self._spec, programs, self._cancel, self._progress)
+        production = Production(isolation, self._folder, self._spec, programs, self._cancel)
         try:
             failure = production.see_gpus() or production.generate() or production.produce()
         except Refused as refused:
-            if not production.stopped_early:
-                raise
-            failure = _rejected(production.stopped_early, f"What it had left cannot be evaluated: {refused}")
+            failure = Failure(Outcome.INVALID_OUTPUT, str(refused))
         finally:
             self._usage = production.usage
             self._stopped_early = production.stopped_early
-        if failure is not None and failure.outcome is Outcome.CANDIDATE_ERROR and self._stopped_early:
-            failure = _rejected(self._stopped_early, f"What it had left cannot be used: {failure.reason}")
         if failure is not None:
-            return self._end(failure.outcome, failure.reason, limit=failure.limit)
-        end = self._judge(isolation, programs.evaluator(), production.outputs)
-        if self._stopped_early and end.outcome is Outcome.INVALID_OUTPUT:
-            failure = _rejected(self._stopped_early, f"What it had left was refused: {end.reason}")
-            return self._end(failure.outcome, failure.reason, artifacts=end.artifacts)
-        return end
+            end = self._end(failure.outcome, failure.reason, limit=failure.limit)
+        else:
+            end = self._judge(isolation, programs.evaluator(), production.outputs)
+        return self._of_stopped(end) if self._stopped_early else end
+
+    def _of_stopped(self, end: JobExit) -> JobExit:
+        """A run that was stopped had no chance to end well: what it left may be missing or torn."""
+        if end.outcome not in (Outcome.INVALID_OUTPUT, Outcome.CANDIDATE_ERROR):
+            return end
+        reason = f"{self._stopped_early} What it had left could not be scored: {end.reason}"
+        return replace(end, outcome=Outcome.REJECTED, reason=reason)
 
     def _judge(self, isolation: Isolation, evaluator: Program, outputs: list[str]) -> JobExit:
         judged = run_confined(isolation, evaluator, self._cancel)
@@ -231,11 +230,6 @@ class Supervision:
             **self._spec.provenance,
             **({"stopped_early": self._stopped_early} if self._stopped_early else {}),
         }
-
-
-def _rejected(why: str, what: str) -> Failure:
-    """Of a run that was stopped: it had no chance to end well, so that what is missing or torn is no error of its."""
-    return Failure(Outcome.REJECTED, f"{why} {what}")
 
 
 def cpu_model() -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class ShapeLab:
             stage=loaded.spec.stages[0],
             seed=seed,
             files=files or loaded.baseline,
-            token=f"t{self.count}",
+            token=uuid.uuid4().hex,
             grant=self.grant,
         )
         for path, text in (scripts or {}).items():

@@ -280,8 +280,8 @@ def test_a_run_that_had_ended_anyway_was_not_stopped(lab):
 @pytest.mark.parametrize(
     ("left", "why"),
     [
-        ("", "cannot be evaluated: Expected the output answer.txt"),
-        ('open("/job/out/answer.txt", "w").write("forty-")', "was refused: Expected digits."),
+        ("", "could not be scored: Expected the output answer.txt"),
+        ('open("/job/out/answer.txt", "w").write("forty-")', "could not be scored: Expected digits."),
         ('os.symlink("/job/params.json", "/job/out/answer.txt")', "Expected answer.txt to be a plain file"),
     ],
     ids=["nothing", "torn", "link"],
