@@ -30,7 +30,7 @@ def tree():
 class ShapeLab:
     def __init__(self, root, isolation, interpreter):
         self.root = root
-        self.grant = Grant(isolation, interpreter, 1, (), KEY)
+        self.grant = Grant(isolation, interpreter, 1, (), seed_key=KEY)
         self.count = 0
 
     def lay_down(self, domain, files=None, *, scripts=None, seed=0, **changes) -> JobFolder:
