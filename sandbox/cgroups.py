@@ -89,7 +89,7 @@ class Group:
             ("memory.oom.group", "1"),
             ("pids.max", str(limits.pids + OWN_PROCESSES)),
         ):
-            with contextlib.suppress(FileNotFoundError):  # a controller, or a kernel's feature, that is not there
+            if (self.folder / name).exists():  # else a controller, or a feature of the kernel, is not there
                 (self.folder / name).write_text(value)
 
     @property

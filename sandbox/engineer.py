@@ -7,6 +7,7 @@ the next daemon adopts their jobs.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import sys
@@ -479,6 +480,6 @@ def _last_words(folder: JobFolder) -> str:
 def _logs(folder: JobFolder) -> dict[str, str]:
     logs: dict[str, str] = {}
     for stream, path in folder.logs().items():
-        if path.exists():
+        with contextlib.suppress(OSError):  # not there, or being removed by somebody
             logs[stream] = path.read_text(encoding="utf-8", errors="backslashreplace").replace("\0", "\\x00")
     return logs

@@ -43,7 +43,7 @@ class TestAroundTheDaemon:
             token = job.read_spec().token
             shutil.rmtree(job.path, ignore_errors=True)
             found = await finished(workspace, number)
-            assert found.outcome is Outcome.LOST
+            assert found.outcome is Outcome.LOST, found.reason
             assert "folder was removed" in found.reason
             assert marks.marked(marks.first_mark(token)) == []
             assert await scores_afterwards(workspace)
@@ -62,7 +62,7 @@ class TestAroundTheDaemon:
             token = job.read_spec().token
             os.kill(job.supervisor_pid(), signal.SIGSTOP)
             found = await finished(workspace, number)
-            assert found.outcome is Outcome.LOST
+            assert found.outcome is Outcome.LOST, found.reason
             assert "no sign of life for 3 s" in found.reason
             assert marks.marked(marks.first_mark(token)) == []
             assert await scores_afterwards(workspace)
@@ -73,7 +73,7 @@ class TestAroundTheDaemon:
             job = await its_folder(workspace, number)
             os.kill(job.supervisor_pid(), signal.SIGKILL)
             found = await finished(workspace, number)
-            assert found.outcome is Outcome.LOST
+            assert found.outcome is Outcome.LOST, found.reason
             assert not found.outcome.counts_against_candidate
             (run,) = await experiments.evaluations(workspace.read, [number])
             assert run.evaluation.score is None
