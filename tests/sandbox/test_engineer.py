@@ -6,6 +6,7 @@ import logging
 import shutil
 import sys
 import threading
+import uuid
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ async def ordered_job(workspace, number):
     async with workspace.transaction() as tx:
         assert await experiments.start(tx, number)
         return await experiments.order_job(
-            tx, experiment_id=number, stage="explore", seed=0, token="t", cpus=1, gpus=[]
+            tx, experiment_id=number, stage="explore", seed=0, token=uuid.uuid4().hex, cpus=1, gpus=[]
         )
 
 

@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,9 @@ async def add_scored_node(tx, campaign, score):
     node = await add_node(tx, campaign, f"return {score}")
     number = await experiments.enqueue(tx, campaign_id=campaign, node_id=node, stage="explore", seeds=[0])
     await experiments.start(tx, number)
-    job = await experiments.order_job(tx, experiment_id=number, stage="explore", seed=0, token="t", cpus=1, gpus=[])
+    job = await experiments.order_job(
+        tx, experiment_id=number, stage="explore", seed=0, token=uuid.uuid4().hex, cpus=1, gpus=[]
+    )
     run = Evaluation(
         experiment_id=number,
         stage="explore",
