@@ -159,6 +159,8 @@ class Stage(_Section):
     cpus: Annotated[int, Field(ge=1)] = 1
     """CPU slots that it holds while it runs."""
     gpus: Annotated[int, Field(ge=0)] = 0
+    gpu_memory_mb: Positive | None = None
+    """Of all its GPUs together; watched through NVML, which takes nvidia-ml-py."""
     seeds: Annotated[int, Field(ge=1, le=64)] = 1
     """Seeds it runs with when the caller names no number."""
     evaluator_cpu_seconds: Positive = 60.0

@@ -48,7 +48,7 @@ class ResourceUsage:
     peak_pids: int = 0
 
 
-LimitName = Literal["cpu", "wall", "memory", "pids", "disk", "file_size", "output"]
+LimitName = Literal["cpu", "wall", "memory", "pids", "disk", "file_size", "output", "gpu_memory"]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import os
 import resource
 import selectors
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,9 @@ from typing import Any
 from ..evolution.errors import SandboxUnavailable
 from ..evolution.outcomes import LimitHit, ResourceUsage
 from ..evolution.text import inert
+from . import ps
 from .cgroups import Group
+from .gpus import MemoryWatch
 from .isolation import Isolation, Request, Streams, marks
 from .jobs import Limits
 from .watcher import MB, TICK_S, Watcher
@@ -177,6 +180,8 @@ class _Confined:
         self._killed = False
         self._cpu = 0.0
         self._group: Group | None = None
+        watch_gpus = program.limits.gpu_memory_mb is not None and program.request.gpus
+        gpu_memory = MemoryWatch(program.request.gpus) if watch_gpus else None
         self._pipes, theirs = _pipes("stdout", "stderr", "report")
         try:
             if program.groups is not None:
@@ -198,7 +203,13 @@ class _Confined:
         self._death: int | None = None
         self._watcher: Watcher | None = None
         if self._init is not None:
-            self._watcher = Watcher(self._init, self._limits, self._folders(), has_own_tmp=isolation.has_namespaces)
+            self._watcher = Watcher(
+                self._init,
+                self._limits,
+                self._folders(),
+                has_own_tmp=isolation.has_namespaces,
+                gpu_memory=gpu_memory,
+            )
             with contextlib.suppress(ProcessLookupError):
                 self._death = os.pidfd_open(self._init) if hasattr(os, "pidfd_open") else None
         self.is_alive = self._death is not None or (self._init is not None and not self._reap_outer())
@@ -281,16 +292,19 @@ class _Confined:
         if self._group is not None:
             self._group.kill()
         if self._isolation.has_namespaces:
-            if self._init is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._init, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                if self._death is not None:  # by descriptor: the number may be another's by now
+                    signal.pidfd_send_signal(self._death, signal.SIGKILL)
         else:
             self._end_without_namespace()
         self.is_alive = False
 
     def _end_without_namespace(self) -> None:
         """The monitor last: what it has adopted would come to us, who watch other sandboxes as well."""
-        marks.end_marked(self._program.request.mark, 1, spare=self._outer)
+        if sys.platform == "linux":
+            marks.end_marked(self._program.request.mark, 1, spare=self._outer)
+        else:
+            ps.end_tree(self._outer, self._outer)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._outer, signal.SIGKILL)
 

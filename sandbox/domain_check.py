@@ -17,6 +17,7 @@ from ..domains.static_check import check_candidate
 from ..evolution.errors import BadInput, NotFound, SandboxUnavailable
 from .check_bench import CheckBench
 from .interpreter import describe_interpreter
+from .isolation import Tier
 from .isolation.choice import find_isolation
 from .jobs import JobExit
 from .preparation import Grant, requirement_names
@@ -59,12 +60,14 @@ def check_domain(
     cpus: int,
     gpus: tuple[int, ...],
     progress: Callable[[str], None],
+    minimum: Tier = "landlock",
 ) -> DomainCheck:
     """Run a domain's baseline, then its evaluator on everything malformed that can be made of the baseline's outputs.
 
     Args:
         stage: the first, which is the cheapest, where it is `None`.
         cpus: how many CPUs evaluators may keep busy at once.
+        minimum: the weakest sandbox to make do with.
         progress: told a line whenever something has been done.
 
     Raises:
@@ -74,7 +77,7 @@ def check_domain(
     """
     chosen = _stage(domain, stage)
     cases = own_cases(domain)
-    grant = _grant(domain, chosen, python, cpus, gpus)
+    grant = _grant(domain, chosen, python, cpus, gpus, minimum)
     with tempfile.TemporaryDirectory(prefix="asi-evolve-check-", ignore_cleanup_errors=True) as root:
         bench = CheckBench(Path(root), domain, chosen, grant)
         try:
@@ -95,14 +98,14 @@ def _stage(domain: Domain, name: str | None) -> Stage:
     return stage
 
 
-def _grant(domain: Domain, stage: Stage, python: str, cpus: int, gpus: tuple[int, ...]) -> Grant:
+def _grant(domain: Domain, stage: Stage, python: str, cpus: int, gpus: tuple[int, ...], minimum: Tier) -> Grant:
     if stage.gpus > len(gpus):
         raise SandboxUnavailable(
             f"Stage {stage.name} needs {stage.gpus} GPU(s), but {len(gpus)} may be used. Run on a machine with a GPU, "
             "or name its devices in ASI_EVOLVE_GPUS."
         )
     interpreter = describe_interpreter(python, requirement_names(domain.spec.domain.requirements))
-    return Grant(find_isolation(interpreter), interpreter, min(stage.cpus, cpus), gpus[: stage.gpus])
+    return Grant(find_isolation(interpreter, minimum), interpreter, min(stage.cpus, cpus), gpus[: stage.gpus])
 
 
 class _Check:

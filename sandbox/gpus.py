@@ -40,6 +40,7 @@ class Gpu:
     number: int
     """Of its node."""
     uuid: str
+    """Empty where the driver does not tell."""
     model: str
 
 
@@ -50,15 +51,21 @@ def installed(driver: Path = DRIVER) -> dict[int, Gpu]:
         with contextlib.suppress(OSError, KeyError, ValueError):
             lines = file.read_text(errors="replace").splitlines()
             told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-            gpu = Gpu(int(told["Device Minor"]), told["GPU UUID"], told["Model"])
+            gpu = Gpu(int(told["Device Minor"]), told.get("GPU UUID", ""), told.get("Model", "unknown"))
             found[gpu.number] = gpu
     return found
+
+
+def models(numbers: Sequence[int], driver: Path = DRIVER) -> list[str]:
+    """Names of devices by their numbers."""
+    known = installed(driver)
+    return [known[number].model if number in known else "unknown" for number in numbers]
 
 
 def visible_devices(numbers: Sequence[int], driver: Path = DRIVER) -> str:
     """What CUDA_VISIBLE_DEVICES is to be; in order of number where the driver tells no UUIDs."""
     known = installed(driver)
-    if all(number in known for number in numbers):
+    if all(number in known and known[number].uuid for number in numbers):
         return ",".join(known[number].uuid for number in numbers)
     return ",".join(map(str, range(len(numbers))))
 
@@ -85,7 +92,7 @@ class MemoryWatch:
             nvml.nvmlInit()
             self._devices = [
                 nvml.nvmlDeviceGetHandleByUUID(known[number].uuid)
-                if number in known
+                if number in known and known[number].uuid
                 else nvml.nvmlDeviceGetHandleByIndex(number)
                 for number in numbers
             ]

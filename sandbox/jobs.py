@@ -50,6 +50,8 @@ class Limits:
     disk_mb: float
     output_mb: float
     pids: int
+    gpu_memory_mb: float | None = None
+    """On all granted devices together; `None` is all that they have."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +233,7 @@ class JobFolder:
         self.evaluator_log = path / "evaluator.log"
         self.lock = path / "supervisor.lock"
         self.pid = path / "supervisor.pid"
+        self.probe_log = path / "probe.log"
         self.progress = path / "progress.json"
         self.log = path / "supervisor.log"
         self.exit = path / "exit.json"

@@ -151,6 +151,7 @@ def _limits(stage: Stage) -> Limits:
         disk_mb=stage.disk_mb,
         output_mb=stage.output_mb,
         pids=stage.pids,
+        gpu_memory_mb=stage.gpu_memory_mb,
     )
 
 

@@ -63,6 +63,16 @@ class Production:
         told = folder.fit / "out" if spec.shape == "fit_predict" else folder.out
         self._progress = ProgressWatch(told, folder.progress, spec.stop_rules)
 
+    def see_gpus(self) -> Failure | None:
+        """Refuse to run without the devices that were granted: programs go on without them, slowly and silently."""
+        if not self._spec.gpus or self._spec.harness is None:
+            return None
+        ended = run_confined(self._isolation, self._programs.gpu_probe(), self._cancelled)
+        if ended.status == 0:
+            return None
+        why = limit_sentence(ended.limit) if ended.limit is not None else last_line(self._folder.probe_log)
+        return _our_fault(f"The granted GPU(s) cannot be used in the sandbox: {why}. Do: asi-evolve doctor.")
+
     def generate(self) -> Failure | None:
         """Have the domain's generator make data, where there is one. What fails here is never the candidate's fault."""
         if self._spec.generator is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from .confinement import Program
+from .gpus import PROBE
 from .isolation import Mount, Request, marks
 from .jobs import JobFolder, JobSpec, Limits
 
@@ -41,6 +42,20 @@ class Programs:
         )
         log = self._folder.generator_log
         return self._program(request, self._spec.evaluator_limits, log, None, self._folder.generated)
+
+    def gpu_probe(self) -> Program:
+        """Looks whether the granted devices can be seen from inside."""
+        folder = self._folder.path / "probe"
+        folder.mkdir(mode=0o755)
+        (folder / "probe.py").write_text(PROBE)
+        request = self._request(
+            "/job/probe/probe.py",
+            self._spec.evaluator_limits,
+            Mount(str(folder), "/job/probe"),
+            gpus=self._spec.gpus,
+            trusted=True,
+        )
+        return self._program(request, self._spec.evaluator_limits, self._folder.probe_log, None, None)
 
     def harness(self) -> Program:
         """Shape `run`: the harness beside the candidate."""

@@ -27,6 +27,7 @@ from ..evolution.errors import SandboxUnavailable
 from ..evolution.outcomes import LimitHit, Outcome, ResourceUsage
 from ..evolution.text import excerpt, inert
 from .confinement import Cancelled, Ended, Program, run_confined
+from .gpus import models
 from .isolation import Isolation, from_fields
 from .isolation.kernel import PR_SET_CHILD_SUBREAPER, prctl
 from .jobs import JobExit, JobFolder, JobSpec
@@ -145,7 +146,7 @@ class Supervision:
         programs = Programs(self._folder, self._spec)
         production = Production(isolation, self._folder, self._spec, programs, self._cancel)
         try:
-            failure = production.generate() or production.produce()
+            failure = production.see_gpus() or production.generate() or production.produce()
         except Refused as refused:
             failure = Failure(Outcome.INVALID_OUTPUT, str(refused))
         finally:
@@ -223,7 +224,7 @@ class Supervision:
             **self._spec.interpreter.versions,
             "platform": platform.platform(),
             "cpu": cpu_model(),
-            **({"gpu": ", ".join(gpu_models(self._spec.gpus))} if self._spec.gpus else {}),
+            **({"gpu": ", ".join(models(self._spec.gpus))} if self._spec.gpus else {}),
             "tier": self._tier,
             "evaluator_sha256": self._spec.evaluator_sha256,
             **self._spec.provenance,
@@ -240,17 +241,6 @@ def cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def gpu_models(devices: tuple[int, ...], told: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
-    """Names of GPUs by their device numbers, as the driver tells them."""
-    models: dict[int, str] = {}
-    for information in told.glob("*/information"):
-        lines = [line.partition(":") for line in information.read_text(errors="replace").splitlines()]
-        fields = {name.strip(): value.strip() for name, _, value in lines}
-        if fields.get("Device Minor", "").isdecimal():
-            models[int(fields["Device Minor"])] = fields.get("Model", "unknown")
-    return [models.get(device, "unknown") for device in devices]
 
 
 if __name__ == "__main__":

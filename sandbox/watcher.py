@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..evolution.outcomes import LimitHit
+from . import ps
+from .gpus import MemoryWatch
 from .jobs import Limits
 
 TICK_S = 0.02
@@ -59,6 +62,7 @@ class Watcher:
     limits: Limits
     folders: tuple[Path, ...]
     has_own_tmp: bool = True
+    gpu_memory: MemoryWatch | None = None
     began: float = field(default_factory=time.monotonic)
     cpu_seconds: float = 0.0
     peak_memory: float = 0.0
@@ -75,6 +79,7 @@ class Watcher:
     _tmp_files: int = 0
     """The most that one of them has held. Each takes about a kilobyte of memory that no process has mapped."""
     _held_bytes: float = 0.0
+    _listed: list[_Process] = field(default_factory=list[_Process])
     _slow_at: float = 0.0
 
     def look(self, counted_cpu: float = 0.0) -> LimitHit | None:
@@ -92,7 +97,7 @@ class Watcher:
         if slow:
             self._slow_at = time.monotonic() + SLOW_TICK_S
         self.peak_memory = max(self.peak_memory, self._memory(processes, slow))
-        return self._passed(threads) or (self._disk() if slow else None)
+        return self._passed(threads) or (self._disk() or self._on_gpus() if slow else None)
 
     def wall_seconds(self) -> float:
         """Since the sandbox began."""
@@ -142,6 +147,8 @@ class Watcher:
         return time.monotonic() - self._tmp_full_at < FULL_MOMENT_S
 
     def _processes(self) -> list[_Process]:
+        if sys.platform != "linux":
+            return self._processes_by_ps()
         found: list[_Process] = []
         waiting = [self.init]
         while waiting and len(found) < 10 * self.limits.pids + 100:
@@ -150,6 +157,13 @@ class Watcher:
                 found.append(_read(pid))
                 waiting += _children(pid)
         return found
+
+    def _processes_by_ps(self) -> list[_Process]:
+        """Less often, since each look starts a program."""
+        if time.monotonic() >= self._slow_at:
+            rows = ps.tree(self.init)
+            self._listed = [_Process(row.pid, 0, False, row.cpu, 0.0, 1, row.resident) for row in rows]
+        return self._listed
 
     def _memory(self, processes: list[_Process], slow: bool) -> float:
         """Bytes. Resident sizes count shared pages once per process, so near the bound the proportional ones decide;
@@ -212,6 +226,13 @@ class Watcher:
         if files > MAX_FILES:
             return LimitHit("disk", files, MAX_FILES, "files")
         return LimitHit("disk", used, allowed, "MB") if used > allowed else None
+
+    def _on_gpus(self) -> LimitHit | None:
+        allowed = self.limits.gpu_memory_mb
+        if self.gpu_memory is None or allowed is None:
+            return None
+        used = self.gpu_memory.used_mb()
+        return LimitHit("gpu_memory", used, allowed, "MB") if used > allowed else None
 
 
 def _is_on_host(descriptor: int, folder: str) -> bool:

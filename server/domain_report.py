@@ -40,6 +40,7 @@ def report(settings: Settings, path: str, stage: str | None, *, as_json: bool) -
             python=settings.python or sys.executable,
             cpus=settings.cpu_slots,
             gpus=settings.gpu_devices(),
+            minimum=settings.sandbox_minimum,
             progress=progress,
         )
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from ...evolution.errors import SandboxUnavailable
+from ..gpus import visible_devices
 from ..interpreter import Interpreter
 
 Tier = Literal["bwrap", "userns", "landlock", "seatbelt", "unconfined"]
@@ -81,8 +82,7 @@ class Request:
             "PYTHONHASHSEED": "0",
             "PYTHONSAFEPATH": "1",
             "JOB": job,
-            # The driver numbers the devices that it can see, and it sees those that were granted.
-            "CUDA_VISIBLE_DEVICES": ",".join(map(str, range(len(self.gpus)))),
+            "CUDA_VISIBLE_DEVICES": visible_devices(self.gpus) if self.gpus else "",
             **dict.fromkeys(THREAD_SETTINGS, str(self.threads)),
             **{name: f"{tmp}/.cache/{folder}" for name, folder in CACHES.items()},
             **{name: str(descriptor) for name, descriptor in self.pipes},

@@ -1,7 +1,8 @@
 """A mark that every process of a job carries and none can take off, so that none can be lost sight of.
 
 It is the bound on file locks (RLIMIT_LOCKS), which Linux has not enforced since 2.4 but still hands down to every
-child and shows to everybody. A bound that was lowered cannot be raised again.
+child and shows to everybody. A bound that was lowered cannot be raised again, and the filter of system calls refuses to
+lower it further.
 """
 
 from __future__ import annotations

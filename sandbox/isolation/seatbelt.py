@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...evolution.errors import SandboxUnavailable
 from . import Request, Streams, Tier, layout, make_view
-from .spawn import execute, fork, say
+from .spawn import collect, execute, fork, say
 
 SANDBOX_EXEC = "/usr/bin/sandbox-exec"
 READABLE = (
@@ -40,16 +40,17 @@ class Seatbelt:
         return {"tier": self.name}
 
     def start(self, request: Request, streams: Streams) -> int:
-        """Fork a child that becomes `sandbox-exec`, which becomes the program."""
+        """Fork a monitor, and beneath it `sandbox-exec`, which becomes the program."""
         if sys.platform != "darwin" or not Path(SANDBOX_EXEC).exists():
             raise SandboxUnavailable(f"Expected macOS with {SANDBOX_EXEC}, but there is none.")
         job, tmp = make_view(request)
         profile = "\n".join(profile_lines(request, job, tmp))
 
         def become() -> None:
-            say(streams.report, "child-pid", os.getpid())
             os.chdir(tmp)
-            execute([SANDBOX_EXEC, "-p", profile, *request.command(job)], request.environment(job, tmp))
+            say(streams.report, "child-pid", os.getpid())
+            command = [SANDBOX_EXEC, "-p", profile, *request.command(job)]
+            collect(streams.report, lambda: execute(command, request.environment(job, tmp)))
 
         return fork(request, streams, become)
 

@@ -213,6 +213,7 @@ def _rules(has_namespaces: bool) -> Iterable[_Rule]:
     yield from _no_new_namespaces(refused)
     yield from _no_set_uid_files(refused)
     yield from _few_socket_families(has_namespaces)
+    yield from _no_new_mark(refused)
     # Only the question what it is, and the ordinary one: others weaken the randomised layout of memory.
     yield _Rule((135, 92), (_is_not(0, 0), _is_not(0, 0xFFFFFFFF)), refused)  # personality
     for command in (0x5412, 0x541C):  # TIOCSTI, TIOCLINUX: typing into a terminal
@@ -243,6 +244,13 @@ def _no_set_uid_files(verdict: int) -> Iterable[_Rule]:
         yield _Rule(numbers, (_Test(argument, _IF_ANY_BIT, bits),), verdict)
     for numbers, flags, mode in (((2, None), 1, 2), ((257, 56), 2, 3)):  # open, openat
         yield _Rule(numbers, (_Test(flags, _IF_ANY_BIT, creates), _Test(mode, _IF_ANY_BIT, bits)), verdict)
+
+
+def _no_new_mark(verdict: int) -> Iterable[_Rule]:
+    locks = 10  # RLIMIT_LOCKS, which is the mark; see marks.py
+    yield _Rule((160, 164), (_is(0, locks),), verdict)  # setrlimit
+    for high in (False, True):  # prlimit64: asking is free
+        yield _Rule((302, 261), (_is(1, locks), _is_not(2, 0, high=high)), verdict)
 
 
 def _few_socket_families(has_namespaces: bool) -> Iterable[_Rule]:

@@ -9,6 +9,7 @@ import contextlib
 import os
 import resource
 import signal
+import sys
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
@@ -34,7 +35,8 @@ def fork(request: Request, streams: Streams, run: Callable[[], None], held: Iter
             _take(streams, [*held, *(descriptor for _, descriptor in request.pipes)])
             for which, soft, hard in request.bounds:
                 _set_bound(which, soft, hard)
-            marks.put_on(request.mark)
+            if sys.platform == "linux":
+                marks.put_on(request.mark)
             run()
         except Exception as error:  # noqa: BLE001 -- a child that came back into the parent's code would be two of it
             _say(error)
@@ -67,7 +69,8 @@ def collect(report: int, start: Callable[[], None], at_end: Callable[[], None] =
         finally:
             os._exit(FAILED)
     _close_all_but(report, started)
-    prctl(PR_SET_DUMPABLE, 0)  # what was the supervisor's memory is not the candidate's to read
+    if sys.platform == "linux":
+        prctl(PR_SET_DUMPABLE, 0)  # what was the supervisor's memory is not the candidate's to read
     ran = not os.read(started, 1)
     while True:
         pid, status = os.wait()

@@ -13,14 +13,14 @@ from mcp import Client
 from ..waiting import until_async
 from .conftest import call
 
-CURVE_DOMAIN = str(Path(__file__).parent.parent / "domain_folders" / "falling")
+FALLING_DOMAIN = str(Path(__file__).parent.parent / "domain_folders" / "falling")
 SLOW = "import time\ndef loss(step, seed):\n    time.sleep(0.12)\n    return 9.0 / step\n"
 BROKEN = "import time\ndef loss(step, seed):\n    time.sleep(0.05)\n    return 9.0\n"
 NAN = "import time\ndef loss(step, seed):\n    time.sleep(0.05)\n    return 1.0 if step < 3 else float('nan')\n"
 
 
 async def begin(client):
-    started = await call(client, "start_campaign", domain=CURVE_DOMAIN, seeds=2)
+    started = await call(client, "start_campaign", domain=FALLING_DOMAIN, seeds=2)
     baseline = await call(client, "wait_experiment", experiments=[started["baseline"]["experiment"]], wait_s=40)
     assert baseline["outcome"] == "scored", baseline
     return started["campaign"]

@@ -16,14 +16,14 @@ from ..waiting import until_async
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("isolation")]
 
-CURVE_DOMAIN = Path(__file__).parent.parent / "domain_folders" / "falling"
+FALLING_DOMAIN = Path(__file__).parent.parent / "domain_folders" / "falling"
 FALLING = "def loss(step, seed):\n    return {scale} / step + seed / 100\n"
 SLOW = "import time\ndef loss(step, seed):\n    time.sleep(0.1)\n    return 10.0 / step\n"
 DIVERGES = "import time\ndef loss(step, seed):\n    time.sleep(0.05)\n    return 1.0 if step < 5 else float('nan')\n"
 
 
 class Laboratory:
-    """A workspace with one campaign on the curve domain, and a daemon when one is wanted."""
+    """A workspace with one campaign on the falling domain, and a daemon when one is wanted."""
 
     def __init__(self, workspace, campaign):
         self.workspace, self.campaign, self.read = workspace, campaign, workspace.read
@@ -68,7 +68,7 @@ class Laboratory:
         return [told.get(run.id) for run in runs]
 
 
-async def campaign_on(workspace, domain=CURVE_DOMAIN):
+async def campaign_on(workspace, domain=FALLING_DOMAIN):
     async with workspace.transaction() as tx:
         number = await campaigns.add(
             tx,

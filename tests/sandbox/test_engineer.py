@@ -133,11 +133,11 @@ async def test_a_daemon_killed_before_its_supervisor_existed_loses_nothing(works
     assert (found.outcome, found.score) == (Outcome.SCORED, 7.0), found.reason
 
 
-async def test_a_job_whose_supervisor_always_dies_at_once_is_not_started_for_ever(workspace, monkeypatch):
+async def test_a_job_whose_supervisor_cannot_be_started_is_not_started_for_ever(workspace, monkeypatch):
     number = await order(workspace, python=sys.executable)
     monkeypatch.setattr(sys, "executable", "/bin/false")
     async with at_work(daemon(workspace)):
-        assert (await finished(workspace, number)).outcome is Outcome.LOST
+        assert (await finished(workspace, number)).outcome is Outcome.INFRASTRUCTURE_ERROR
 
 
 async def test_what_a_killed_daemon_left_of_settled_jobs_is_removed(workspace):

@@ -3,8 +3,8 @@
 import os
 
 from asi_evolve.sandbox import provenance
+from asi_evolve.sandbox.gpus import models
 from asi_evolve.sandbox.provenance import DataFingerprints, Difference, differences
-from asi_evolve.sandbox.supervisor import gpu_models
 
 from .conftest import SUBMIT
 
@@ -52,7 +52,7 @@ def test_what_was_not_recorded_cannot_differ_and_what_is_missing_now_does():
 def test_the_model_of_a_gpu_is_told_by_its_device_number(tmp_path):
     for address, model, minor in (("0000:01:00.0", "NVIDIA H200", 1), ("0000:02:00.0", "NVIDIA L4", 0)):
         data_folder(tmp_path / address, information=f"Model: \t\t {model}\nIRQ:   \t\t 27\nDevice Minor: \t {minor}\n")
-    assert gpu_models((0, 1, 2), tmp_path) == ["NVIDIA L4", "NVIDIA H200", "unknown"]
+    assert models((0, 1, 2), tmp_path) == ["NVIDIA L4", "NVIDIA H200", "unknown"]
 
 
 def test_what_the_daemon_knows_is_stored_with_what_the_supervisor_finds(lab):
