@@ -9,12 +9,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from asi_evolve.database import campaigns, experiments, nodes
+from asi_evolve.database import experiments, nodes
 from asi_evolve.database.connection import find_driver
 from asi_evolve.database.workspace import open_workspace
-from asi_evolve.evolution.models import CampaignSettings
 from asi_evolve.evolution.outcomes import Outcome
 from asi_evolve.sandbox.cgroups import own_cgroup
+
+from ..sandbox.engineering import add_campaign
 
 NUMBER_DOMAIN = Path(__file__).parent.parent / "domain_folders" / "number"
 EXPERIMENTS = 500
@@ -25,16 +26,7 @@ WARM_AFTER = 60
 async def order(root):
     """A queue of programs that take a tenth of a second each."""
     async with open_workspace(root) as workspace, workspace.transaction() as tx:
-        campaign = await campaigns.add(
-            tx,
-            name="soak",
-            goal="",
-            domain=str(NUMBER_DOMAIN),
-            domain_name="number",
-            domain_version="1",
-            instance=None,
-            settings=CampaignSettings(),
-        )
+        campaign = await add_campaign(tx, NUMBER_DOMAIN)
         for number in range(EXPERIMENTS):
             program = f"import time\ndef number(seed):\n    time.sleep(0.1)\n    return {number % 5}.0\n"
             node = await nodes.add(tx, nodes.NewNode(campaign, "n", "m", {"number.py": program}, f"{number}"))

@@ -16,19 +16,24 @@ from ..waiting import until_async
 NUMBER_DOMAIN = Path(__file__).parent.parent / "domain_folders" / "number"
 
 
+async def add_campaign(tx, domain=NUMBER_DOMAIN, python=None, name="number"):
+    """A campaign on a domain folder; its number."""
+    return await campaigns.add(
+        tx,
+        name="c",
+        goal="",
+        domain=str(domain),
+        domain_name=name,
+        domain_version="1",
+        instance=None,
+        settings=CampaignSettings(python=python),
+    )
+
+
 async def order(workspace, *, seconds=0.0, domain=NUMBER_DOMAIN, python=None, before="", name="number", files=None):
     """Queue an experiment, without `files` one that does something, runs so long and scores 7; its number."""
     async with workspace.transaction() as tx:
-        campaign = await campaigns.add(
-            tx,
-            name="c",
-            goal="",
-            domain=str(domain),
-            domain_name=name,
-            domain_version="1",
-            instance=None,
-            settings=CampaignSettings(python=python),
-        )
+        campaign = await add_campaign(tx, domain, python, name)
         work = textwrap.indent(textwrap.dedent(before), "    ")
         program = f"import time\ndef number(seed):\n{work}\n    time.sleep({seconds})\n    return 7.0\n"
         files = files or {"number.py": program}

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from asi_evolve.database import campaigns, experiments, nodes, progress
 from asi_evolve.database.workspace import open_workspace
-from asi_evolve.evolution.models import CampaignSettings
 from asi_evolve.evolution.outcomes import ExperimentStatus, Outcome
 from asi_evolve.sandbox.engineer import Engineer, Slots
 from asi_evolve.sandbox.verification import verify
 
 from ..waiting import until_async
+from .engineering import add_campaign
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("isolation")]
 
@@ -70,16 +70,7 @@ class Laboratory:
 
 async def campaign_on(workspace, domain=FALLING_DOMAIN):
     async with workspace.transaction() as tx:
-        number = await campaigns.add(
-            tx,
-            name="c",
-            goal="",
-            domain=str(domain),
-            domain_name="falling",
-            domain_version="1",
-            instance=None,
-            settings=CampaignSettings(),
-        )
+        number = await add_campaign(tx, domain, name="falling")
     return Laboratory(workspace, number)
 
 

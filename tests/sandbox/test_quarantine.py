@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 from asi_evolve.database import campaigns, experiments, nodes
 from asi_evolve.database.workspace import open_workspace
-from asi_evolve.evolution.models import CampaignSettings, Evaluation
+from asi_evolve.evolution.models import Evaluation
 from asi_evolve.evolution.outcomes import ExperimentStatus, Outcome, ResourceUsage
 from asi_evolve.evolution.sampling import SAMPLERS
 from asi_evolve.evolution.statistics import Mean
 from asi_evolve.sandbox.engineer import Engineer, Slots
 
 from ..waiting import until_async
+from .engineering import add_campaign
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("isolation")]
 
@@ -56,16 +57,7 @@ def with_bound(own_domain, bound):
 async def start(workspace, domain=NUMBER_DOMAIN, population=POPULATION):
     """A campaign with scored nodes; its number."""
     async with workspace.transaction() as tx:
-        campaign = await campaigns.add(
-            tx,
-            name="c",
-            goal="",
-            domain=str(domain),
-            domain_name="number",
-            domain_version="1",
-            instance=None,
-            settings=CampaignSettings(python=sys.executable),
-        )
+        campaign = await add_campaign(tx, domain, python=sys.executable)
         for score in population:
             await add_scored_node(tx, campaign, score)
         return campaign
