@@ -6,6 +6,7 @@ import asyncio
 import signal
 import subprocess
 import threading
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ from .preparation import Grant, lay_down_job
 from .processes import end_orphans, remove, start_supervisor
 
 SEED = 0
+WAIT_SLICE_S = 1.0
+CANCEL_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class CheckBench:
         self._grant = grant
         self._lock = threading.Lock()
         self._supervisors: set[subprocess.Popen[bytes]] = set()
-        self._stopped = False
+        self._stopped_at: float | None = None
 
     def run(self, files: Mapping[str, str], instance: str | None = None, seed: int = SEED) -> Ran:
         """Harness and candidate, then the evaluator."""
@@ -80,7 +83,7 @@ class CheckBench:
     def stop(self) -> None:
         """End what runs, and let nothing more start."""
         with self._lock:
-            self._stopped = True
+            self._stopped_at = time.monotonic()
             for supervisor in self._supervisors:
                 supervisor.send_signal(signal.SIGTERM)
 
@@ -117,14 +120,25 @@ class CheckBench:
     def _supervise(self, folder: JobFolder) -> bool:
         """Run the supervisor to its end; false where the bench has been stopped before."""
         with self._lock:
-            if self._stopped:
+            if self._stopped_at is not None:
                 return False
             supervisor = start_supervisor(folder)
             self._supervisors.add(supervisor)
-        supervisor.wait()
+        self._wait(supervisor)
         with self._lock:
             self._supervisors.remove(supervisor)
         return True
+
+    def _wait(self, supervisor: subprocess.Popen[bytes]) -> None:
+        """Until it has ended; one that does not clean up when it is stopped is killed."""
+        while True:
+            try:
+                supervisor.wait(WAIT_SLICE_S)
+            except subprocess.TimeoutExpired:
+                if self._stopped_at is not None and time.monotonic() - self._stopped_at > CANCEL_PATIENCE_S:
+                    supervisor.kill()
+            else:
+                return
 
 
 def _ended(outcome: Outcome, reason: str) -> JobExit:
