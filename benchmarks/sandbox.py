@@ -7,14 +7,12 @@ until nothing is left. "job" is a supervisor with it, from its start to exit.jso
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from asi_evolve.sandbox.confinement import Program, run_confined
@@ -22,7 +20,7 @@ from asi_evolve.sandbox.interpreter import describe_interpreter
 from asi_evolve.sandbox.isolation import TIERS, Mount, Request, from_fields, marks
 from asi_evolve.sandbox.isolation.choice import try_tiers
 from asi_evolve.sandbox.isolation.kernel import PR_SET_CHILD_SUBREAPER, prctl
-from asi_evolve.sandbox.jobs import JobFolder, JobSpec, Limits
+from asi_evolve.sandbox.jobs import JobFolder, JobSpec, Limits, OutputRule
 from asi_evolve.sandbox.nursery import Nursery
 
 LIMITS = Limits(cpu_seconds=20, wall_seconds=60, memory_mb=1000, disk_mb=10, output_mb=1, pids=32)
@@ -63,9 +61,23 @@ class Bench:
             part.mkdir()
         (folder.evaluator / "evaluator.py").write_text(JUDGE)
         folder.params.write_text("{}")
-        spec = JobSpec.from_json(json.dumps(SPEC | {"isolation": fields, "interpreter": vars(self.interpreter)}))
-        if judged:
-            spec = replace(spec, outputs=())
+        spec = JobSpec(
+            token="t",
+            isolation=fields,
+            interpreter=self.interpreter,
+            harness="harness.py",
+            evaluator="evaluator.py",
+            public_data=None,
+            hidden_data=None,
+            limits=LIMITS,
+            evaluator_limits=LIMITS,
+            outputs=() if judged else (OutputRule("answer", 10, True, None),),
+            artifacts=(),
+            gpus=(),
+            groups=None,
+            threads=1,
+            evaluator_sha256="",
+        )
         folder.spec.write_text(spec.to_json())
 
         def run():
@@ -84,23 +96,6 @@ class Bench:
         (folder / "out").mkdir()
         (folder / "harness" / "harness.py").write_text("pass\n")
         return folder
-
-
-SPEC = {
-    "token": "t",
-    "harness": "harness.py",
-    "evaluator": "evaluator.py",
-    "public_data": None,
-    "hidden_data": None,
-    "limits": vars(LIMITS),
-    "evaluator_limits": vars(LIMITS),
-    "outputs": [{"file": "answer", "max_bytes": 10, "required": True, "arrays": None}],
-    "artifacts": [],
-    "gpus": [],
-    "groups": None,
-    "threads": 1,
-    "evaluator_sha256": "",
-}
 
 
 def main():
