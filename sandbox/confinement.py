@@ -301,10 +301,11 @@ class _Confined:
 
     def _end_without_namespace(self) -> None:
         """The monitor last: what it has adopted would come to us, who watch other sandboxes as well."""
-        if sys.platform == "linux":
-            marks.end_marked(self._program.request.mark, 1, spare=self._outer)
-        else:
+        if sys.platform != "linux":
             ps.end_tree(self._outer, self._outer)
+        elif not marks.end_marked(self._program.request.mark, 1, spare=self._outer):
+            # As below: its files must not be read while something can still change them.
+            raise SandboxUnavailable("Expected all that the program started to be dead, but some of it is not.")
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._outer, signal.SIGKILL)
 

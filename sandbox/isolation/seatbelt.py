@@ -43,6 +43,11 @@ class Seatbelt:
         """Fork a monitor, and beneath it `sandbox-exec`, which becomes the program."""
         if sys.platform != "darwin" or not Path(SANDBOX_EXEC).exists():
             raise SandboxUnavailable(f"Expected macOS with {SANDBOX_EXEC}, but there is none.")
+        if os.geteuid() == 0:
+            raise SandboxUnavailable(
+                "Expected an ordinary user, since a candidate never runs as root, and on macOS there is no way to hand "
+                "it what only root can read. Run the server as yourself."
+            )
         job, tmp = make_view(request)
         profile = "\n".join(profile_lines(request, job, tmp))
 
