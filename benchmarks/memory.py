@@ -116,7 +116,7 @@ class Memory:
         query = self.text(12)
         items = await self.workspace.documents.find(query, "cognition", domain="circle_packing")
         await cognition.many(self.workspace.read, [hit.ref_id for hit in items.hits])
-        lessons = await self.workspace.documents.find(query, "lesson", campaign_id=self.campaign)
+        lessons = await self.workspace.documents.find(query, "lesson", campaigns=[self.campaign])
         await analyses.lessons(self.workspace.read, [hit.ref_id for hit in lessons.hits])
 
 

@@ -22,12 +22,13 @@ async def add(
     domain_version: str,
     instance: str | None,
     settings: CampaignSettings,
+    program: str | None = None,
 ) -> int:
     """Store a new campaign and return its number."""
     campaign_id = await tx.insert(
-        "INSERT INTO campaigns (name, goal, domain, domain_name, domain_version, instance, settings_json, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (name, goal, domain, domain_name, domain_version, instance, settings.model_dump_json(), time.time()),
+        "INSERT INTO campaigns (name, goal, program, domain, domain_name, domain_version, instance, settings_json,"
+        " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (name, goal, program, domain, domain_name, domain_version, instance, settings.model_dump_json(), time.time()),
     )
     await events.record(tx, campaign_id, "campaign_started", short_id("c", campaign_id), name=name)
     return campaign_id
@@ -97,6 +98,7 @@ def _campaign(row: Row) -> Campaign:
         id=row["id"],
         name=row["name"],
         goal=row["goal"],
+        program=row["program"],
         domain=row["domain"],
         domain_name=row["domain_name"],
         domain_version=row["domain_version"],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,28 +58,42 @@ class DocumentSearch:
 
     async def find(
         self,
-        query: str,
+        queries: str | Sequence[str],
         kind: DocumentKind,
         *,
-        campaign_id: int | None = None,
+        campaigns: Sequence[int] | None = None,
         domain: str | None = None,
         limit: int = 5,
     ) -> Found:
-        """The documents of one kind that fit a query best.
+        """The documents of one kind that fit any of some queries best.
 
         Args:
-            campaign_id: only those of this campaign.
+            campaigns: only those of these campaigns.
             domain: only those of this domain, or of none (knowledge for every domain).
         """
-        if self._vectors is not None and self._embedder is not None:
-            await self._vectors.update()
-            near = await self._vectors.nearest(query, kind=kind, campaign_id=campaign_id, domain=domain, limit=limit)
-            return Found([Hit(ref_id, score) for ref_id, score in near], self._embedder.fingerprint)
-        return Found(await _lexical(self._reader, query, kind, campaign_id, domain, limit), "lexical")
+        best: dict[int, float] = {}
+        for query in [queries] if isinstance(queries, str) else queries:
+            for hit in await self._by_one(query, kind, campaigns, domain, limit):
+                best[hit.ref_id] = max(hit.score, best.get(hit.ref_id, hit.score))
+        ordered = sorted(best.items(), key=lambda item: (-item[1], item[0]))[:limit]
+        return Found([Hit(ref_id, score) for ref_id, score in ordered], self._method)
+
+    @property
+    def _method(self) -> str:
+        return self._embedder.fingerprint if self._embedder is not None else "lexical"
+
+    async def _by_one(
+        self, query: str, kind: DocumentKind, campaigns: Sequence[int] | None, domain: str | None, limit: int
+    ) -> list[Hit]:
+        if self._vectors is None:
+            return await _lexical(self._reader, query, kind, campaigns, domain, limit)
+        await self._vectors.update()
+        near = await self._vectors.nearest(query, kind=kind, campaigns=campaigns, domain=domain, limit=limit)
+        return [Hit(ref_id, score) for ref_id, score in near]
 
 
 async def _lexical(
-    reader: Reader, query: str, kind: str, campaign_id: int | None, domain: str | None, limit: int
+    reader: Reader, query: str, kind: str, campaigns: Sequence[int] | None, domain: str | None, limit: int
 ) -> list[Hit]:
     match = match_expression(query)
     if not match:
@@ -85,9 +101,10 @@ async def _lexical(
     rows = await reader.all(
         "SELECT d.ref_id, -bm25(documents_fts) AS score FROM documents_fts JOIN documents AS d"
         " ON d.id = documents_fts.rowid WHERE documents_fts MATCH ?1 AND d.kind = ?2"
-        " AND (?3 IS NULL OR d.campaign_id = ?3) AND (?4 IS NULL OR d.domain = ?4 OR d.domain IS NULL)"
+        " AND (?3 IS NULL OR d.campaign_id IN (SELECT value FROM json_each(?3)))"
+        " AND (?4 IS NULL OR d.domain = ?4 OR d.domain IS NULL)"
         " ORDER BY score DESC, d.id LIMIT ?5",
-        (match, kind, campaign_id, domain, limit),
+        (match, kind, json.dumps(list(campaigns)) if campaigns is not None else None, domain, limit),
     )
     return [Hit(row["ref_id"], row["score"]) for row in rows]
 

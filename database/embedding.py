@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..evolution.errors import StorageError
 from .connection import Database, Reader
@@ -68,14 +68,16 @@ class VectorIndex:
             done += len(rows)
 
     async def nearest(
-        self, query: str, *, kind: str, campaign_id: int | None, domain: str | None, limit: int
+        self, query: str, *, kind: str, campaigns: Sequence[int] | None, domain: str | None, limit: int
     ) -> list[tuple[int, float]]:
         """(what the document belongs to, cosine similarity) of the nearest documents of one kind, nearest first."""
         table = await self._table()
         vector = self._pack((await self._embedder.encode_queries([query]))[0])
-        where, parameters = "kind = ?", [kind]
-        if campaign_id is not None:
-            where, parameters = f"{where} AND campaign = ?", [*parameters, campaign_id]
+        where: str = "kind = ?"
+        parameters: list[Any] = [kind]
+        if campaigns is not None:
+            marks = ", ".join("?" * len(campaigns))
+            where, parameters = f"{where} AND campaign IN ({marks})", [*parameters, *campaigns]
         if domain is not None:
             where, parameters = f"{where} AND domain IN (?, '')", [*parameters, domain]
         rows = await self._database.read.all(

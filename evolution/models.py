@@ -45,7 +45,50 @@ class Budget(_Model):
     """Candidates in a row that finish without a new best score."""
 
 
-class CampaignSettings(_Model):
+class SamplingOptions(_Model):
+    """How parents and references are drawn. Defaults of MAP-Elites as published (arXiv 2603.29640)."""
+
+    exploration_weight: Annotated[FiniteFloat, Field(ge=0, le=1000)] = 1.414
+    """c of UCB1."""
+    parent_pool: Annotated[int, Field(ge=1)] | None = None
+    """Parents come from so many best nodes; `None` is all. Published for architectures: 10."""
+    reference_pool: Annotated[int, Field(ge=1)] | None = None
+    """References come from so many best nodes; `None` is all. Published for architectures: 50."""
+    population_cap: Annotated[int, Field(ge=1)] | None = None
+    """Nodes beyond so many best ones are not drawn any more, though they stay stored. Published for packing: 70."""
+    islands: Annotated[int, Field(ge=1, le=100)] = 5
+    migration_every: Annotated[int, Field(ge=1)] = 10
+    """Scored candidates of an island between two migrations from it."""
+    migration_rate: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.1
+    """Share of an island's elites that migrate."""
+    exploration: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.2
+    """Share of draws that take any node of the island."""
+    exploitation: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.6
+    """Share of draws that take an elite; the rest are weighted by score."""
+    bins: Annotated[int, Field(ge=2, le=100)] = 10
+    """Of each measure."""
+    exchange: bool = False
+    """Whether elites of other campaigns of the same research program, on the same domain and instance, migrate in."""
+
+
+NoveltyPolicy = Literal["reject", "warn", "allow"]
+
+
+class CampaignOptions(_Model):
+    """What a campaign can choose besides budget, sampler and seeds."""
+
+    references: Annotated[int, Field(ge=0, le=20)] = 2
+    """Context nodes handed out beside the parent."""
+    sampling: SamplingOptions = SamplingOptions()
+    novelty: NoveltyPolicy = "warn"
+    """What happens to a candidate that is nearly one of the campaign."""
+    cognition: bool = True
+    """False: no cognition is shown, to measure what it is worth."""
+    lessons: bool = True
+    """False: no analyses and lessons are shown, raw results alone, to measure what they are worth."""
+
+
+class CampaignSettings(CampaignOptions):
     """What a campaign was started with; everything needed to run it again."""
 
     sampler: str = "ucb1"
@@ -54,8 +97,6 @@ class CampaignSettings(_Model):
     """Base of every random choice and evaluation seed."""
     seeds: Annotated[int, Field(ge=1, le=64)] = 1
     """Evaluation seeds per experiment."""
-    references: Annotated[int, Field(ge=0, le=20)] = 2
-    """Context nodes handed out beside the parent."""
     python: str | None = None
     """Interpreter that runs harness, candidate and evaluator; `None` is the server's own."""
     budget: Budget = Budget()
@@ -67,6 +108,8 @@ class Campaign(_Model):
     id: int
     name: str
     goal: str
+    program: str | None
+    """Name of the research program that it belongs to."""
     domain: str
     """Name of a built-in or installed domain, or the absolute path of a domain folder."""
     domain_name: str

@@ -13,7 +13,7 @@ from ..database.workspace import Workspace, WorkspacePaths, open_workspace
 from ..evolution.errors import BadInput, NotFound
 from ..evolution.ids import parse_id, short_id
 from ..evolution.models import Node
-from ..tools.campaigns import campaign_line
+from ..tools.status import campaign_line
 
 
 def existing_workspace(home: Path) -> Path:

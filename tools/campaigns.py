@@ -7,33 +7,26 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ..database import analyses, campaigns, cognition, experiments, nodes
+from ..database import campaigns, cognition, experiments, nodes
 from ..database.connection import Transaction
-from ..database.workspace import Workspace
 from ..domains.loader import Domain, domain_names, find_domain
 from ..evolution import budgets
-from ..evolution.budgets import BudgetUse
 from ..evolution.errors import BadInput, BudgetReached, DomainError, NotFound
 from ..evolution.ids import parse_id, short_id
-from ..evolution.models import Budget, Campaign, CampaignSettings
+from ..evolution.models import Budget, Campaign, CampaignOptions, CampaignSettings
 from ..evolution.novelty import fingerprint
-from ..evolution.outcomes import ExperimentStatus
 from ..evolution.sampling import make_sampler
-from ..evolution.statistics import staircase
 from ..evolution.text import accepted, excerpt
 from .answers import (
     Answer,
     Detail,
     answer,
     anticipated,
-    ids,
-    lesson_fields,
-    node_line,
     without_none,
 )
 from .knowledge import seed_items
 from .laboratory import Laboratory
-from .progress import experiment_lines
+from .status import campaign_line, settings_fields, status_fields
 
 
 class CampaignTools:
@@ -73,6 +66,10 @@ class CampaignTools:
         name: Annotated[str, Field(description="A short name for humans; default: the domain's.")] = "",
         goal: Annotated[str, Field(description="What this search is after, in a sentence or two.")] = "",
         instance: Annotated[str | None, Field(description="Instance of the domain; default: its first.")] = None,
+        program: Annotated[
+            str | None,
+            Field(description="Research program it belongs to: a name that campaigns share to learn from each other."),
+        ] = None,
         sampler: Annotated[str, Field(description="How parents are drawn: ucb1 (default), greedy, random.")] = "ucb1",
         budget: Annotated[
             Budget | None,
@@ -82,6 +79,7 @@ class CampaignTools:
         seeds: Annotated[
             int, Field(ge=1, le=64, description="Evaluation seeds per experiment, 1 to 64, default 1.")
         ] = 1,
+        options: Annotated[CampaignOptions | None, Field(description="Further choices; all have defaults.")] = None,
     ) -> Answer:
         """Start a search on a domain: stores the campaign, loads the domain's prior knowledge, and queues the baseline
         program as node and experiment number one. The answer holds the brief: read it before you write a candidate.
@@ -91,6 +89,7 @@ class CampaignTools:
         chosen = find_domain(domain)
         instance, _ = chosen.parameters(instance)
         settings = CampaignSettings(
+            **dict(options or CampaignOptions()),
             sampler=sampler,
             seed=seed,
             seeds=seeds,
@@ -104,6 +103,7 @@ class CampaignTools:
                 tx,
                 name=accepted(name, "name", limit=120, required=False, one_line=True) or chosen.spec.domain.title,
                 goal=accepted(goal, "goal", limit=2000, required=False),
+                program=accepted(program, "program", limit=120, one_line=True) if program is not None else None,
                 domain=domain if domain == chosen.name else str(chosen.folder),
                 domain_name=chosen.name,
                 domain_version=chosen.spec.domain.version,
@@ -176,9 +176,12 @@ class CampaignTools:
         seeds: Annotated[
             int | None, Field(ge=1, le=64, description="Evaluation seeds per experiment, 1 to 64.")
         ] = None,
+        options: Annotated[
+            CampaignOptions | None, Field(description="Further choices; those you leave out stay.")
+        ] = None,
     ) -> Answer:
-        """Change the budget, the parent sampler or the number of seeds of a campaign. Raise a budget only when the user
-        has agreed: it stands for their machine's time. What you leave out stays as it is.
+        """Change the budget, the parent sampler, the number of seeds or other options of a campaign. Raise a budget
+        only when the user has agreed: it stands for their machine's time. What you leave out stays as it is.
         """
         if sampler is not None:
             make_sampler(sampler)
@@ -189,15 +192,17 @@ class CampaignTools:
             if budget is not None and budget.model_fields_set:
                 given = budget.model_dump(include=budget.model_fields_set)
                 changes["budget"] = chosen.settings.budget.model_copy(update=given)
+            if options is not None:
+                changes |= _given(chosen.settings, options)
             if not changes:
-                raise BadInput("Expected a change of budget, sampler or seeds, but got none.")
+                raise BadInput("Expected a change of budget, sampler, seeds or options, but got none.")
             settings = chosen.settings.model_copy(update=changes)
             await campaigns.change_settings(tx, chosen.id, settings)
             use = await campaigns.use(tx, chosen, time.time())
         reached = budgets.reached(settings.budget, use)
         return answer(
             campaign=short_id("c", chosen.id),
-            settings=_settings_fields(settings),
+            settings=settings_fields(settings),
             reached=reached or None,
             next="The campaign is still at a bound." if reached else f"sample_nodes(campaign='{campaign}').",
         )
@@ -218,103 +223,13 @@ async def refuse_over_budget(tx: Transaction, campaign: Campaign) -> None:
         )
 
 
-async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail) -> dict[str, Any]:
-    """Everything that `campaign_status` says of one campaign."""
-    reader = workspace.read
-    many = 20 if detail == "full" else 5
-    use = await campaigns.use(reader, campaign, time.time())
-    running = await experiments.unfinished(reader, campaign.id, limit=many)
-    held = [entry.id for entry in await experiments.held(reader, campaign.id, limit=many)]
-    unanalysed = await analyses.without_analysis(reader, campaign.id)
-    lessons = await analyses.latest_lessons(reader, campaign.id, limit=many)
-    reached = budgets.reached(campaign.settings.budget, use)
-    steps = await _improvements(workspace, campaign.id)
-    return {
-        "campaign": short_id("c", campaign.id),
-        "name": campaign.name,
-        "goal": campaign.goal or None,
-        "domain": campaign.domain_name,
-        "instance": campaign.instance,
-        "settings": _settings_fields(campaign.settings),
-        "used": _use_fields(use),
-        "reached": reached or None,
-        "nodes": await nodes.outcome_counts(reader, campaign.id),
-        "best": [
-            node_line(node) for node in await nodes.listed(reader, campaign.id, limit=3) if node.score is not None
-        ],
-        "improvements": steps[-many:] or None,
-        "plateau": {"candidates_since_best": use.since_best},
-        "latest": [node_line(node) for node in await nodes.listed(reader, campaign.id, order="newest", limit=many)],
-        "unfinished": await experiment_lines(workspace, running) or None,
-        "quarantined": ids("e", held) or None,
-        "needs_analysis": ids("n", unanalysed) or None,
-        "lessons": [lesson_fields(lesson, 300) for lesson in lessons] or None,
-        "lesson_count": await analyses.lesson_count(reader, campaign.id),
-        "next": _advice(campaign, use, reached, [experiment.id for experiment in running], unanalysed),
-    }
-
-
-def _advice(campaign: Campaign, use: BudgetUse, reached: list[str], running: list[int], unanalysed: list[int]) -> str:
-    own = short_id("c", campaign.id)
-    if unanalysed:
-        first = short_id("n", unanalysed[0])
-        return f"get_node(node='{first}'), then record_analysis for it: lessons steer the next rounds."
-    if reached:
-        return (
-            f"The campaign has reached a bound: {'; '.join(reached)}. Report the best node to the user, or with their "
-            f"consent raise it with update_campaign(campaign='{own}', budget=...)."
-        )
-    if use.best_score is None:
-        if running:
-            return f"wait_experiment(experiments={ids('e', running[:5])}): nothing has scored yet."
-        return f"search_nodes(campaign='{own}') shows what went wrong; promote_node runs a node again."
-    if use.since_best >= 10:
-        return (
-            f"sample_nodes(campaign='{own}'); no new best in {use.since_best} candidates: leave the best node's "
-            "neighbourhood, try cognition that nobody has used, or promote_node the best to make sure of it."
-        )
-    return f"sample_nodes(campaign='{own}'), then run_experiment with a candidate."
-
-
-async def _improvements(workspace: Workspace, campaign_id: int) -> list[dict[str, Any]]:
-    """The nodes that beat all before them, in order."""
-    finished = await nodes.finished_scores(workspace.read, campaign_id)
-    steps = staircase([score for _, score in finished]).steps
-    return [{"node": short_id("n", finished[place][0]), "score": score} for place, score in steps]
-
-
-async def campaign_line(workspace: Workspace, campaign: Campaign) -> dict[str, Any]:
-    """A campaign in a list."""
-    use = await campaigns.use(workspace.read, campaign, time.time())
-    running = await experiments.unfinished(workspace.read, campaign.id, limit=20)
-    return without_none(
-        {
-            "campaign": short_id("c", campaign.id),
-            "name": campaign.name,
-            "domain": campaign.domain_name,
-            "instance": campaign.instance,
-            "experiments": f"{use.experiments} of {campaign.settings.budget.experiments}",
-            "best_score": use.best_score,
-            "unfinished": sum(experiment.status is not ExperimentStatus.FINISHED for experiment in running) or None,
-        }
-    )
-
-
-def _settings_fields(settings: CampaignSettings) -> dict[str, Any]:
-    return settings.model_dump(exclude_none=True, mode="json")
-
-
-def _use_fields(use: BudgetUse) -> dict[str, Any]:
-    return without_none(
-        {
-            "experiments": use.experiments,
-            "rounds": use.rounds,
-            "cpu_seconds": round(use.cpu_seconds, 1),
-            "gpu_seconds": round(use.gpu_seconds, 1) or None,
-            "wall_seconds": round(use.wall_seconds),
-            "best_score": use.best_score,
-        }
-    )
+def _given(settings: CampaignSettings, options: CampaignOptions) -> dict[str, Any]:
+    """The options that the caller named, with what stays of the others."""
+    changes = {name: getattr(options, name) for name in options.model_fields_set}
+    if "sampling" in changes:
+        named = options.sampling.model_dump(include=options.sampling.model_fields_set)
+        changes["sampling"] = settings.sampling.model_copy(update=named)
+    return changes
 
 
 def _domain_fields(domain: Domain, *, full: bool) -> dict[str, Any]:

@@ -115,7 +115,7 @@ async def recall(
     reach = top_k if not tags else min(20 * top_k, 400)
     found = await workspace.documents.find(text, "cognition", domain=domain, limit=reach)
     items = await cognition.many(workspace.read, [hit.ref_id for hit in found.hits])
-    learned = await workspace.documents.find(text, "lesson", campaign_id=campaign_id, limit=reach)
+    learned = await workspace.documents.find(text, "lesson", campaigns=[campaign_id], limit=reach)
     lessons = await analyses.lessons(workspace.read, [hit.ref_id for hit in learned.hits])
     wanted = set(tags)
     return Recalled(

@@ -265,8 +265,8 @@ async def _by_words(
     workspace: Workspace, campaign_id: int, query: str, outcome: str | None, sort: str
 ) -> tuple[list[Node], int, str]:
     """Nodes whose motivation or analysis fits the query, at most 100, each once."""
-    by_motivation = await workspace.documents.find(query, "motivation", campaign_id=campaign_id, limit=100)
-    by_analysis = await workspace.documents.find(query, "analysis", campaign_id=campaign_id, limit=100)
+    by_motivation = await workspace.documents.find(query, "motivation", campaigns=[campaign_id], limit=100)
+    by_analysis = await workspace.documents.find(query, "analysis", campaigns=[campaign_id], limit=100)
     owner = await analyses.node_of(workspace.read, [hit.ref_id for hit in by_analysis.hits])
     relevance: dict[int, float] = {}
     for node_id, score in [

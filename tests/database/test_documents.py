@@ -71,8 +71,8 @@ async def test_a_search_stays_in_its_campaign(desk):
     mine, other = await desk.campaign(), await desk.campaign()
     own = await desk.node(mine, "n", "zebra")
     foreign = await desk.node(other, "n", "zebra")
-    assert await find(desk, "zebra", "motivation", campaign_id=mine) == [own]
-    assert await find(desk, "zebra", "motivation", campaign_id=other) == [foreign]
+    assert await find(desk, "zebra", "motivation", campaigns=[mine]) == [own]
+    assert await find(desk, "zebra", "motivation", campaigns=[other]) == [foreign]
     assert await find(desk, "zebra", "motivation") == [own, foreign]
 
 
@@ -121,7 +121,7 @@ async def test_what_a_failed_transaction_would_have_stored_is_not_found(desk):
 @example(query="zebra " * 5000)
 async def test_any_text_is_a_harmless_query(desk, query):
     campaign = await desk.campaign()
-    found = await find(desk, query, "motivation", campaign_id=campaign)
+    found = await find(desk, query, "motivation", campaigns=[campaign])
     assert found == []
     assert await desk.read.value("SELECT count(*) FROM nodes") == 0
 
@@ -142,5 +142,5 @@ async def test_a_text_is_found_by_any_word_of_it_whatever_surrounds_the_word(des
     campaign = await desk.campaign()
     node = await desk.node(campaign, "n", f"before {word} after")
     assert node in await find(
-        desk, f"{noise.encode(errors='replace').decode()} {word}", "motivation", campaign_id=campaign
+        desk, f"{noise.encode(errors='replace').decode()} {word}", "motivation", campaigns=[campaign]
     )

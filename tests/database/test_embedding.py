@@ -47,8 +47,8 @@ class Broken(HashingEmbedder):
         return self.bad if "zebra" in text else super().vector(text)
 
 
-async def nearest(index, query, kind="motivation", campaign_id=None, domain=None, limit=5):
-    return await index.nearest(query, kind=kind, campaign_id=campaign_id, domain=domain, limit=limit)
+async def nearest(index, query, kind="motivation", campaigns=None, domain=None, limit=5):
+    return await index.nearest(query, kind=kind, campaigns=campaigns, domain=domain, limit=limit)
 
 
 async def vectors(desk):
@@ -83,7 +83,7 @@ async def test_a_text_added_later_is_found_by_the_next_search(tmp_path, desk_on)
         campaign = await desk.campaign()
         for text in ("red green", "black white"):
             number = await desk.node(campaign, text, text)
-            found = await workspace.documents.find(text, "motivation", campaign_id=campaign, limit=1)
+            found = await workspace.documents.find(text, "motivation", campaigns=[campaign], limit=1)
             assert found.method == "hashing-64"
             assert [hit.ref_id for hit in found.hits] == [number]
 
@@ -96,7 +96,7 @@ async def test_a_search_stays_in_its_kind_campaign_and_domain(desk):
     await add_item(desk, "zebra three", "curation")
     index = VectorIndex(desk.workspace.database, HashingEmbedder())
     await index.update()
-    assert [number for number, _ in await nearest(index, "zebra", campaign_id=mine)] == [own]
+    assert [number for number, _ in await nearest(index, "zebra", campaigns=[mine])] == [own]
     assert sorted(number for number, _ in await nearest(index, "zebra")) == [own, foreign]
     in_domain = await nearest(index, "zebra", "cognition", domain="circle_packing")
     assert sorted(number for number, _ in in_domain) == [here, everywhere]

@@ -229,5 +229,5 @@ async def test_a_process_killed_while_it_writes_loses_no_acknowledged_commit(tmp
             assert counts["nodes"] == counts["node_texts"] == counts["node_files"] == counts["documents"]
             assert counts["experiments"] == counts["nodes"]
             await consistent(workspace)
-            found = await workspace.documents.find("motivation", "motivation", campaign_id=campaign, limit=10_000)
+            found = await workspace.documents.find("motivation", "motivation", campaigns=[campaign], limit=10_000)
             assert {hit.ref_id for hit in found.hits} == set(stored)
