@@ -284,7 +284,8 @@ async def finish(tx: Transaction, number: int, outcome: Outcome, reason: str, sc
 async def _restore(tx: Transaction, node_id: int, former: FormerScore | None) -> None:
     """The end of a quarantine begins from where the node stood; what the outcome means for that is not told here."""
     if former is not None:
-        await nodes.set_score(tx, node_id, former.stage, Mean(former.value, former.stderr, former.seeds))
+        score = Mean(former.value, former.stderr, former.seeds)
+        await nodes.set_score(tx, node_id, former.stage, score, former.judging)
 
 
 async def cancel(tx: Transaction, number: int) -> Experiment:
@@ -350,13 +351,19 @@ async def seed_scores(reader: Reader, node_id: int, stage: str) -> dict[int, flo
 
 async def beaten_scores(reader: Reader, campaign_id: int, stage: str, score: float, *, but: int) -> list[float]:
     """What the other scored nodes of a campaign scored at a stage, also those that have since scored at a dearer one;
-    none where a node that stands there has at least `score`, which an index tells without a look at all of them."""
+    none where a node that stands there has at least `score`, which an index tells without a look at all of them.
+    Judges have no share in any of these scores."""
     best = await reader.value(
         "SELECT score FROM nodes WHERE campaign_id = ? AND score IS NOT NULL AND score_stage = ? AND id <> ?"
-        " ORDER BY score DESC LIMIT 1",
+        " AND metric_score IS NULL ORDER BY score DESC LIMIT 1",
         (campaign_id, stage, but),
     )
-    if best is not None and best >= score:
+    best_metric = await reader.value(
+        "SELECT metric_score FROM nodes WHERE campaign_id = ? AND metric_score IS NOT NULL AND score_stage = ?"
+        " AND id <> ? ORDER BY metric_score DESC LIMIT 1",
+        (campaign_id, stage, but),
+    )
+    if any(standing is not None and standing >= score for standing in (best, best_metric)):
         return []
     rows = await reader.all(
         "SELECT avg(v.score) AS score FROM experiments AS e JOIN evaluations AS v ON v.experiment_id = e.id"

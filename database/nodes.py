@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..evolution.ids import Kind, short_id
-from ..evolution.models import Node
+from ..evolution.models import Judging, Node
 from ..evolution.outcomes import ExperimentStatus, Outcome
 from ..evolution.sampling import Member
 from ..evolution.statistics import Mean
@@ -225,17 +225,30 @@ async def conclude(tx: Transaction, node_id: int, outcome: Outcome) -> None:
 
 async def _clear_score(tx: Transaction, node_id: int) -> None:
     await tx.execute(
-        "UPDATE nodes SET score = NULL, score_stderr = NULL, score_seeds = 0, score_stage = NULL WHERE id = ?",
+        "UPDATE nodes SET score = NULL, score_stderr = NULL, score_seeds = 0, score_stage = NULL, metric_score = NULL,"
+        " quality = NULL WHERE id = ?",
         (node_id,),
     )
 
 
-async def set_score(tx: Transaction, node_id: int, stage: str, score: Mean) -> None:
-    """The node's score, from the seeds of one stage."""
+async def set_score(tx: Transaction, node_id: int, stage: str, score: Mean, judging: Judging | None = None) -> None:
+    """The node's score, from the seeds of one stage, and what it is made of where judges have a share in it."""
+    parts = (judging.metric, judging.quality) if judging is not None else (None, None)
     await tx.execute(
-        "UPDATE nodes SET score = ?, score_stderr = ?, score_seeds = ?, score_stage = ? WHERE id = ?",
-        (score.value, score.stderr, score.seeds, stage, node_id),
+        "UPDATE nodes SET score = ?, score_stderr = ?, score_seeds = ?, score_stage = ?, metric_score = ?, quality = ?"
+        " WHERE id = ?",
+        (score.value, score.stderr, score.seeds, stage, *parts, node_id),
     )
+
+
+async def rank(reader: Reader, node: Node) -> int:
+    """The place of a scored node on the leaderboard of its campaign, from 1; the older one first among equals."""
+    better = await reader.value(
+        "SELECT count(*) FROM nodes WHERE campaign_id = ? AND score IS NOT NULL"
+        " AND (score > ? OR score = ? AND id < ?)",
+        (node.campaign_id, node.score, node.score, node.id),
+    )
+    return 1 + int(better)
 
 
 class ScoredNodes:
@@ -320,4 +333,7 @@ def _node(row: Row) -> Node:
         visits=row["visits"],
         code_bytes=row["code_bytes"],
         created_at=row["created_at"],
+        judging=Judging(metric=row["metric_score"], quality=row["quality"])
+        if row["metric_score"] is not None
+        else None,
     )

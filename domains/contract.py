@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 
 from ..evolution.early_stop import StopOutcome, StopRule, Test
 from ..evolution.models import Metrics
 from ..evolution.progress import METRIC_NAME
+from .judging import Rubric
+from .section import Name
+from .section import Section as _Section
 
 
 def _plain_relative_path(value: str) -> str:
@@ -22,16 +25,11 @@ def _plain_relative_path(value: str) -> str:
 
 
 RelativePath = Annotated[str, AfterValidator(_plain_relative_path)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 Shape = Literal["run", "fit_predict", "serve"]
 Value = int | float | str | bool
 Role = Literal["harness", "predict", "stub", "generator", "evaluator"]
 Parameters = Mapping[str, Value]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class DomainInfo(_Section):
@@ -144,7 +142,7 @@ class Stage(_Section):
 
     name: Name
     description: str = ""
-    parameters: dict[Name, Value] = {}
+    parameters: dict[Name, Value] = {}  # noqa: RUF012 -- pydantic copies it
     """Added to those of the instance, and taken instead of them where both have a name."""
     cpu_seconds: Positive
     """The budget: CPU time of the whole process tree."""
@@ -297,7 +295,7 @@ class DomainSpec(_Section):
     domain: DomainInfo
     candidate: CandidateForm
     scripts: Scripts = Scripts()
-    instances: dict[Name, dict[Name, Value]] = {}
+    instances: dict[Name, dict[Name, Value]] = {}  # noqa: RUF012
     """Named sets of parameters; the first is the default."""
     outputs: dict[Name, OutputSpec]
     checkpoint: Checkpoint = Checkpoint()
@@ -309,6 +307,8 @@ class DomainSpec(_Section):
     """The stage that `run_experiment` aims at when the caller names none."""
     artifacts: tuple[Artifact, ...] = ()
     stop: tuple[StopSpec, ...] = ()
+    judge: Rubric | None = None
+    """Where a domain has one, the score of a node is that of its metric and that of its judges together."""
 
     @model_validator(mode="after")
     def _stop_rules_name_stages(self) -> Self:

@@ -125,6 +125,22 @@ class Campaign(_Model):
     """Seconds since the epoch."""
 
 
+class Judging(_Model):
+    """What the score of a node is made of, where its domain has a rubric."""
+
+    metric: float
+    """Mean over the seeds: what scores of evaluations compare with."""
+    quality: float | None
+    """Mean of what the judges say, 0 to 1; `None` until one has judged. That counts as 0."""
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+OnlyWithRubric = Annotated[Judging | None, Field(exclude_if=_is_none)]
+
+
 class Node(_Model):
     """A candidate program with its place in the search. Its motivation, files and metrics are fetched apart."""
 
@@ -139,15 +155,27 @@ class Node(_Model):
     outcome: Outcome | None
     """Of its latest experiment that said something about the candidate; of the latest one where none has."""
     score: float | None
-    """Mean over the seeds of the deepest stage that scored; higher is better."""
+    """Mean over the seeds of the deepest stage that scored, combined with what judges say where the domain has a
+    rubric; higher is better."""
     score_stderr: float | None
-    """Standard error of that mean; `None` below two seeds."""
+    """Standard error of that score by its seeds; `None` below two."""
     score_seeds: int
     score_stage: str | None
     visits: int
     """How often it was handed out as a parent."""
     code_bytes: int
     created_at: float
+    judging: OnlyWithRubric = None
+
+    @property
+    def metric_score(self) -> float | None:
+        """What scores of evaluations compare with."""
+        return self.judging.metric if self.judging is not None else self.score
+
+    @property
+    def unjudged(self) -> bool:
+        """Whether its score waits for a judgement and counts the lowest marks meanwhile."""
+        return self.judging is not None and self.judging.quality is None
 
 
 class Evaluation(_Model):
@@ -180,6 +208,7 @@ class FormerScore(_Model):
     stderr: float | None
     seeds: int
     stage: str
+    judging: OnlyWithRubric = None
 
 
 class Quarantine(_Model):

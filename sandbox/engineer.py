@@ -16,7 +16,7 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..database import campaigns, experiments, nodes, progress
+from ..database import campaigns, experiments, judgements, nodes, progress
 from ..database.connection import Reader, Transaction
 from ..database.experiments import Job, StoredFile
 from ..database.seed_key import seed_key
@@ -27,7 +27,6 @@ from ..evolution.errors import EvolveError, SandboxUnavailable, StorageError
 from ..evolution.models import Campaign, Evaluation, Experiment
 from ..evolution.outcomes import Outcome, ResourceUsage
 from ..evolution.progress import Point
-from ..evolution.statistics import mean
 from . import cgroups
 from .cascade import End, Step, next_step
 from .holding import suspected
@@ -319,8 +318,8 @@ class Engineer:
         node = await nodes.get(tx, experiment.node_id)
         order = [stage.name for stage in domain.spec.stages]
         if node.score_stage is None or order.index(end.stage) >= order.index(node.score_stage):
-            seeds = await experiments.seed_scores(tx, node.id, end.stage)
-            await nodes.set_score(tx, node.id, end.stage, mean(list(seeds.values())))
+            rubric = domain.spec.judge
+            await judgements.rescore(tx, node.id, end.stage, rubric.weighing if rubric is not None else None)
 
     async def _launch(self, job: Job) -> None:
         folder = self._folder(job)

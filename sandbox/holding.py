@@ -45,7 +45,13 @@ async def suspected(
 def _standing(node: Node) -> FormerScore | None:
     if node.score is None or node.score_stage is None:
         return None
-    return FormerScore(value=node.score, stderr=node.score_stderr, seeds=node.score_seeds, stage=node.score_stage)
+    return FormerScore(
+        value=node.score,
+        stderr=node.score_stderr,
+        seeds=node.score_seeds,
+        stage=node.score_stage,
+        judging=node.judging,
+    )
 
 
 def _other_seeds(count: int, used: set[int]) -> tuple[int, ...]:

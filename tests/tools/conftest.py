@@ -5,13 +5,12 @@ import time
 from pathlib import Path
 
 import pytest
-from asi_evolve.database import analyses, campaigns, experiments, nodes
+from asi_evolve.database import analyses, campaigns, experiments, judgements, nodes
 from asi_evolve.database import progress as progress_table
 from asi_evolve.domains.loader import find_domain
 from asi_evolve.evolution.models import Evaluation
 from asi_evolve.evolution.novelty import fingerprint
 from asi_evolve.evolution.outcomes import Outcome, ResourceUsage
-from asi_evolve.evolution.statistics import mean
 from asi_evolve.server.app import build_server
 from asi_evolve.server.settings import Settings
 from asi_evolve.tools.laboratory import Laboratory
@@ -58,8 +57,9 @@ async def settle(workspace, number, outcome=Outcome.SCORED, score=None, **told):
             assert await experiments.settle_job(tx, job, evaluation, logs, artifacts, progress)
         await experiments.finish(tx, number, outcome, reason, score)
         if score is not None:
-            seeds = await experiments.seed_scores(tx, ordered.node_id, ordered.stage)
-            await nodes.set_score(tx, ordered.node_id, ordered.stage, mean(list(seeds.values())))
+            rubric = find_domain((await campaigns.get(tx, ordered.campaign_id)).domain).spec.judge
+            weighing = rubric.weighing if rubric is not None else None
+            await judgements.rescore(tx, ordered.node_id, ordered.stage, weighing)
 
 
 async def running(workspace, number, point=None, seed=0):

@@ -1,0 +1,15 @@
+"""What the sections of `domain.toml` have in common: nothing unknown in them, and names of one form."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+
+
+class Section(BaseModel):
+    """A table of `domain.toml`; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
