@@ -73,7 +73,8 @@ async def use(reader: Reader, campaign: Campaign, now: float) -> BudgetUse:
         (campaign.id,),
     )
     best = await reader.one(
-        "SELECT id, score FROM nodes WHERE campaign_id = ? AND score IS NOT NULL ORDER BY score DESC, id LIMIT 1",
+        "SELECT id, score, metric_score IS NOT NULL AND quality IS NULL AS unjudged FROM nodes"
+        " WHERE campaign_id = ? AND score IS NOT NULL ORDER BY score DESC, id LIMIT 1",
         (campaign.id,),
     )
     since_best = await reader.value(
@@ -90,6 +91,7 @@ async def use(reader: Reader, campaign: Campaign, now: float) -> BudgetUse:
         wall_seconds=now - campaign.created_at,
         best_score=best["score"] if best is not None else None,
         since_best=since_best,
+        best_unjudged=best is not None and bool(best["unjudged"]),
     )
 
 

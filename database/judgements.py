@@ -68,13 +68,13 @@ async def rescore(tx: Transaction, node_id: int, stage: str, weighing: Weighing 
     if weighing is None:
         await nodes.set_score(tx, node_id, stage, metric)
         return metric
-    quality = await _quality(tx, node_id)
+    quality = await quality_of(tx, node_id)
     score = weighing.combined(metric, quality)
     await nodes.set_score(tx, node_id, stage, score, Judging(metric=metric.value, quality=quality))
     return score
 
 
-async def _quality(reader: Reader, node_id: int) -> float | None:
+async def quality_of(reader: Reader, node_id: int) -> float | None:
     """Mean over the judges of what each said last; `None` where none has said anything."""
     rows = await reader.all(
         "SELECT quality FROM judgements WHERE id IN (SELECT max(id) FROM judgements WHERE node_id = ? GROUP BY judge)",

@@ -19,6 +19,8 @@ class BudgetUse:
     best_score: float | None
     since_best: int
     """Candidates finished since the best score was found."""
+    best_unjudged: bool = False
+    """Whether the node with the best score waits for a judgement."""
 
 
 _UNITS = {

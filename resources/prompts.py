@@ -25,7 +25,7 @@ def research_round(campaign: Annotated[str, Field(description="Campaign id, such
 3. Experiment: run_experiment with a motivation that states the idea and the expected effect, parents=[the parent], and
    inspired_by=[the ids you drew on]. If it has not finished, wait_experiment.
 4. Analyze: record_analysis with what came out against parent and expectation, why, and 1 to 3 lessons that hold beyond
-   this node. A failure is worth an analysis too.
+   this node. A failure is worth an analysis too. Where the node is unjudged, record_judgement by the domain's rubric.
 
 Then report in two sentences: what you tried, and what it taught."""
 

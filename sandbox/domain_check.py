@@ -22,7 +22,17 @@ from .isolation.choice import find_isolation
 from .jobs import JobExit
 from .preparation import Grant, requirement_names
 from .supervisor import EVALUATOR_OVER_BOUND
-from .verdicts import Honest, Line, baseline_lines, own_case_line, repeat_line, score_of, series_line, verdict
+from .verdicts import (
+    Honest,
+    Line,
+    baseline_lines,
+    judge_lines,
+    own_case_line,
+    repeat_line,
+    score_of,
+    series_line,
+    verdict,
+)
 
 PROGRESS_EVERY = 10
 PATIENCE_FACTOR = 20.0
@@ -133,6 +143,7 @@ class _Check:
         score = score_of(self._spec, ran.end)
         if score is None:
             return
+        yield from judge_lines(self._spec, score, self._spec.fitness.score_bound(self._domain.parameters(None)[1]))
         self._progress("running it again")
         second = self._bench.run(self._domain.baseline).end
         judged = self._bench.judge(ran.outputs)

@@ -77,6 +77,20 @@ def _declared(spec: DomainSpec, metrics: Mapping[str, float]) -> list[Line]:
     return lines or [Line("metrics", "ok", f"as declared: {', '.join(metrics)}")]
 
 
+def judge_lines(spec: DomainSpec, baseline: float, bound: float | None) -> list[Line]:
+    """Whether marks alone can move a score by more than the metric can: by all that is left to gain where a bound is
+    proven, else by as much as the baseline scores. Nothing where the domain has no rubric."""
+    if spec.judge is None:
+        return []
+    room = (1 - spec.judge.weight) * (abs(baseline) if bound is None else bound - baseline)
+    what = "what the baseline scores by its metric" if bound is None else "what the metric can still gain"
+    figures = f"marks from lowest to highest move a score by {spec.judge.span:.4g}; {what} counts {room:.4g}"
+    if spec.judge.span <= room:
+        return [Line("judge", "ok", figures)]
+    advice = "the judge can outweigh the metric: lower judge.weight, or narrow judge.maps_to"
+    return [Line("judge", "warning", f"{figures}: {advice}")]
+
+
 def repeat_line(case: str, first: float, again: float | None, end: JobExit) -> Line:
     """Whether what was done twice came to the same."""
     if again is None:

@@ -15,16 +15,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from ..database import campaigns, experiments, nodes
+from ..database import campaigns, experiments, judgements, nodes
 from ..database.experiments import StoredEvaluation
 from ..database.seed_key import seed_key
 from ..database.workspace import Workspace
 from ..domains.contract import Stage
 from ..domains.loader import Domain, find_domain
 from ..evolution.errors import BadInput, DomainError, EvolveError, NotFound, SandboxUnavailable
+from ..evolution.judging import Weighing
 from ..evolution.models import Campaign, Node
 from ..evolution.outcomes import Outcome
-from ..evolution.statistics import mean
+from ..evolution.statistics import Mean, mean
 from .check_bench import CheckBench
 from .interpreter import describe_interpreter
 from .isolation import Tier
@@ -66,6 +67,8 @@ class Report:
     checks: tuple[Check, ...]
     differences: tuple[Difference, ...]
     """Of all checks, each once."""
+    node_score: float | None = None
+    """What judges made of `score`, where the domain has a rubric."""
 
 
 async def verify(
@@ -83,7 +86,7 @@ async def verify(
         BadInput: it has no score.
     """
     node = await nodes.get(workspace.read, node_id)
-    if node.score is None or node.score_stage is None:
+    if node.metric_score is None or node.score_stage is None:
         state = f"ended as {node.outcome}" if node.outcome is not None else f"is {node.status}"
         raise BadInput(f"Expected n{node_id} to have a score, but it {state}. There is nothing to verify.")
     runs = await experiments.scoring_runs(workspace.read, node_id, node.score_stage)
@@ -93,11 +96,15 @@ async def verify(
             judge = await _judge(workspace, node, node.score_stage, tuple(gpus), minimum, Path(root))
         except (NotFound, DomainError, SandboxUnavailable) as error:
             unchecked = [_unchecked(run, False, str(error)) for run in runs]
-            return _report(node, node.score_stage, node.score, runs, unchecked)
+            return _report(node, node.score_stage, node.metric_score, runs, unchecked)
         checks = [await judge.evaluate(run) for run in runs]
         if rerun:
             checks += [await judge.rerun(run) for run in runs]
-    return _report(node, node.score_stage, node.score, runs, checks)
+    report = _report(node, node.score_stage, node.metric_score, runs, checks)
+    if node.judging is None:
+        return report
+    rubric, quality = judge.domain.spec.judge, await judgements.quality_of(workspace.read, node.id)
+    return _with_judges(report, node, rubric.weighing if rubric is not None else None, quality)
 
 
 async def _judge(
@@ -208,6 +215,19 @@ def _report(node: Node, stage: str, score: float, runs: Sequence[StoredEvaluatio
     standing, text = _conclusion(score, runs, checks)
     changed = tuple(dict.fromkeys(difference for check in checks for difference in check.differences))
     return Report(node.id, stage, score, standing, text, tuple(checks), changed)
+
+
+def _with_judges(report: Report, node: Node, weighing: Weighing | None, quality: float | None) -> Report:
+    """Whether the node's score is what metric and judgements come to; the marks themselves are nobody's to check."""
+    if weighing is None:
+        text = f"The node's score {node.score!r} does not stand: the domain no longer has a rubric. {report.text}"
+        return replace(report, standing="does_not_stand", text=text, node_score=node.score)
+    now = weighing.combined(Mean(report.score, None, 1), quality).value
+    if node.score is None or not _equal(node.score, now):
+        text = f"The node's score {node.score!r} does not stand: with its judgements it is {now!r}. {report.text}"
+        return replace(report, standing="does_not_stand", text=text, node_score=node.score)
+    said = f"with its judgements ({quality:.3g} of 1)" if quality is not None else "as nobody has judged it yet"
+    return replace(report, text=f"{report.text} {said.capitalize()}, the node's score is {now!r}.", node_score=now)
 
 
 def _conclusion(score: float, runs: Sequence[StoredEvaluation], checks: Sequence[Check]) -> tuple[Standing, str]:

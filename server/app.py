@@ -35,6 +35,7 @@ search_cognition and search_nodes answer questions ("was this tried?").
 3. EXPERIMENT run_experiment(campaign, name, motivation, parents=[parent], inspired_by=[ids], edits=... or code=...). \
 It answers within wait_s or gives a handle for wait_experiment; it goes on without you.
 4. ANALYZE record_analysis(node, report, lessons): what came out, why, what to try or avoid. Failures too.
+record_judgement where the domain has a rubric.
 Repeat. Several experiments can run at once. promote_node tests a good node with more seeds or at a dearer stage \
 before you believe it; compare_nodes shows what a change did; get_node shows programs and logs.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..database import analyses, campaigns, experiments, nodes, progress
+from ..database import analyses, campaigns, experiments, judgements, nodes, progress
 from ..database.experiments import StoredEvaluation
 from ..database.workspace import Workspace, WorkspacePaths, open_workspace
 from ..evolution.errors import BadInput, NotFound
@@ -41,6 +42,7 @@ async def list_campaigns(home: Path, *, as_json: bool) -> int:
         print(f"No campaigns in {home}.")
     for line in lines:
         best = f"best {line['best_score']:.10g}" if "best_score" in line else "nothing scored"
+        best += " (unjudged)" if line.get("best_unjudged") else ""
         name = "" if line["name"] == line["domain"] else f"  {line['name']}"
         print(f"{line['campaign']:>5}  {line['domain']:<20} {best:<22} {line['experiments']} experiments{name}")
     return 0
@@ -85,8 +87,14 @@ async def _export_node(workspace: Workspace, node: Node, folder: Path) -> dict[s
         "evaluations": [run.evaluation.model_dump(mode="json") for run in runs],
         "analysis": reports[node.id].report if node.id in reports else None,
         "tags": reports[node.id].tags if node.id in reports else [],
+        **await _judgements(workspace, node),
         "lessons": [lesson.model_dump(mode="json") for lesson in await analyses.lessons_of(reader, node.id)],
     }
+
+
+async def _judgements(workspace: Workspace, node: Node) -> dict[str, Any]:
+    found = await judgements.of_node(workspace.read, node.id)
+    return {"judgements": [asdict(judgement) for judgement in found]} if found else {}
 
 
 async def _export_run(workspace: Workspace, run: StoredEvaluation, place: Path) -> None:

@@ -36,7 +36,8 @@ async def serve(settings: Settings) -> None:
     Raises:
         EvolveError: the workspace cannot be used. Better said before a client connects than at its first call.
     """
-    laboratory = Laboratory(settings.home, engineer_command(settings), settings.python)
+    judge = settings.judge_endpoint()
+    laboratory = Laboratory(settings.home, engineer_command(settings), settings.python, judge=judge)
     laboratory.paths.prepare()
     async with laboratory:
         server, bus = build_server(laboratory, settings)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ..tools.judge_endpoint import JudgeEndpoint
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -55,6 +59,15 @@ class Settings(BaseSettings):
     http_token: SecretStr | None = Field(
         default=None, description="Bearer token that every HTTP client must send; at least 16 characters."
     )
+    judge_url: str | None = Field(
+        default=None,
+        description="OpenAI-compatible endpoint that judges candidates on request, such as https://api.openai.com/v1.",
+    )
+    judge_model: str | None = Field(default=None, description="Name of the model that judges there.")
+    judge_api_key: SecretStr | None = Field(default=None, description="Key for it, sent as a bearer token.")
+    judge_timeout: Annotated[float, Field(gt=0, le=38)] = Field(
+        default=30.0, description="Seconds that one judgement may take, with all attempts; at most 38."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="WARNING", description="What the server writes to stderr."
     )
@@ -87,6 +100,37 @@ class Settings(BaseSettings):
                 "(for instance to the output of: openssl rand -hex 24), or listen on 127.0.0.1"
             )
         return self
+
+    @field_validator("judge_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("expected an address such as https://api.openai.com/v1")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("expected no secret in the address: set ASI_EVOLVE_JUDGE_API_KEY")
+        return value
+
+    @field_validator("judge_api_key")
+    @classmethod
+    def _fit_for_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and re.fullmatch(r"[!-~]+", value.get_secret_value()) is None:
+            raise ValueError("expected printable ASCII without spaces")
+        return value
+
+    @model_validator(mode="after")
+    def _whole_judge(self) -> Self:
+        if (self.judge_url is None) != (self.judge_model is None):
+            raise ValueError("judge_url and judge_model: expected both or none of them")
+        return self
+
+    def judge_endpoint(self) -> JudgeEndpoint | None:
+        """The endpoint that judges on request."""
+        if self.judge_url is None or self.judge_model is None:
+            return None
+        return JudgeEndpoint(self.judge_url, self.judge_model, self.judge_api_key, self.judge_timeout)
 
     def gpu_devices(self) -> tuple[int, ...]:
         """Device numbers that the engineer may hand out."""

@@ -32,6 +32,8 @@ async def verify_node(settings: Settings, node: str, *, rerun: bool, as_json: bo
         )
     if as_json:
         fields = asdict(report) | {"node": short_id("n", report.node_id), "tolerance": TOLERANCE}
+        if report.node_score is None:
+            del fields["node_score"]
         print(json.dumps(fields, indent=1))
     else:
         _print(report)

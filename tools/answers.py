@@ -87,6 +87,8 @@ def node_line(node: Node) -> dict[str, Any]:
             "score": node.score,
             "standard_error": number(node.score_stderr) if node.score_stderr is not None else None,
             "seeds": node.score_seeds if node.score_seeds > 1 else None,
+            "metric_score": node.judging.metric if node.judging is not None else None,
+            "unjudged": node.unjudged or None,
             "outcome": str(node.outcome) if node.outcome is not None else None,
             "status": str(node.status) if node.status is not ExperimentStatus.FINISHED else None,
             "parents": ids("n", node.parents) or None,
@@ -94,6 +96,18 @@ def node_line(node: Node) -> dict[str, Any]:
             "baseline": True if node.is_baseline else None,
         }
     )
+
+
+def node_score_fields(node: Node) -> dict[str, Any]:
+    """The score of a node beside that of one of its experiments, where judges make a difference."""
+    if node.judging is None:
+        return {}
+    return without_none({"node_score": node.score, "unjudged": node.unjudged or None})
+
+
+def compared_fields(node: Node) -> dict[str, Any]:
+    """A node that the result of an experiment is compared with: what its own runs scored, and its score."""
+    return {"node": short_id("n", node.id), "score": node.metric_score} | node_score_fields(node)
 
 
 def evaluation_fields(evaluation: Evaluation) -> dict[str, Any]:

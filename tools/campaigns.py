@@ -24,6 +24,7 @@ from .answers import (
     anticipated,
     without_none,
 )
+from .judgement import rubric_fields
 from .knowledge import seed_items
 from .laboratory import Laboratory
 from .status import campaign_line, settings_fields, status_fields
@@ -137,6 +138,7 @@ class CampaignTools:
             baseline={"node": short_id("n", node_id), "experiment": short_id("e", experiment_id)},
             budget=settings.budget.model_dump(exclude_none=True),
             cognition_items=await cognition.count(workspace.read, chosen.name),
+            judge=_judge_in_short(chosen, domain),
             brief=chosen.brief[:7000],
             next=f"wait_experiment(experiments=['{short_id('e', experiment_id)}']), then "
             f"sample_nodes(campaign='{short_id('c', campaign_id)}').",
@@ -232,6 +234,16 @@ def _given(settings: CampaignSettings, options: CampaignOptions) -> dict[str, An
     return changes
 
 
+def _judge_in_short(domain: Domain, called: str) -> str | None:
+    rubric = domain.spec.judge
+    if rubric is None:
+        return None
+    return (
+        f"Scored nodes are judged too (record_judgement), by {', '.join(rubric.criteria)}; list_domains(domain="
+        f"{called!r}) shows the rubric. score = {1 - rubric.weight:.3g} * metric + {rubric.weight:.3g} * judge."
+    )
+
+
 def _domain_fields(domain: Domain, *, full: bool) -> dict[str, Any]:
     spec = domain.spec
     fields: dict[str, Any] = {
@@ -255,6 +267,7 @@ def _domain_fields(domain: Domain, *, full: bool) -> dict[str, Any]:
         "fitness": f"{spec.fitness.direction} {spec.fitness.metric}",
     }
     if full:
+        rubric = rubric_fields(spec.judge) if spec.judge is not None else None
         fields |= {
             "version": spec.domain.version,
             "folder": str(domain.folder),
@@ -262,6 +275,7 @@ def _domain_fields(domain: Domain, *, full: bool) -> dict[str, Any]:
             "candidate": {"entry": spec.candidate.entry, "max_files": spec.candidate.max_files},
             "metrics": {name: metric.description for name, metric in spec.metrics.items()},
             "early_stops": [f"{rule.resolved().name}: {rule.outcome}" for rule in spec.stop] or None,
-            "brief": domain.brief[:9000],
+            "judge": rubric,
+            "brief": domain.brief[: 9000 - (len(str(rubric)) if rubric is not None else 0)],
         }
     return without_none(fields)

@@ -16,10 +16,10 @@ from ..domains.contract import Stage
 from ..domains.loader import Domain, find_domain
 from ..evolution.errors import BadInput, DuplicateCandidate, NotFound
 from ..evolution.ids import parse_id, short_id
-from ..evolution.models import Campaign, Experiment
+from ..evolution.models import Campaign, Experiment, Node
 from ..evolution.outcomes import ExperimentStatus, Outcome
 from ..evolution.text import accepted, excerpt
-from .answers import Answer, answer, anticipated, experiment_line, ids, number, run_fields, seed_line
+from .answers import Answer, answer, anticipated, compared_fields, experiment_line, ids, number, run_fields, seed_line
 from .campaigns import refuse_over_budget
 from .candidates import Candidate, Program, checked
 from .laboratory import Laboratory
@@ -216,7 +216,6 @@ class ExperimentTools:
 async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[str, Any]:
     """An experiment with its runs, the parent's score to compare with, and what to do next."""
     (fields,) = await experiment_lines(workspace, [experiment])
-    own = short_id("n", experiment.node_id)
     if experiment.status is not ExperimentStatus.FINISHED:
         handle = short_id("e", experiment.id)
         return fields | {"next": f"It goes on without you. wait_experiment(experiments=['{handle}'])."}
@@ -230,19 +229,20 @@ async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[st
     node = await nodes.get(workspace.read, experiment.node_id)
     if node.parents:
         parent = await nodes.get(workspace.read, node.parents[0])
-        if parent.score is not None:
-            fields["parent"] = {"node": short_id("n", parent.id), "score": parent.score}
+        if parent.metric_score is not None:
+            fields["parent"] = compared_fields(parent)
             if experiment.score is not None:
-                fields["gain"] = number(experiment.score - parent.score)
+                fields["gain"] = number(experiment.score - parent.metric_score)
+            fields["node_gain"] = _gain_of_judged(parent, node)
     best = await nodes.listed(workspace.read, node.campaign_id, limit=1)
     if best and best[0].score is not None:
-        fields["best"] = {"node": short_id("n", best[0].id), "score": best[0].score}
+        fields["best"] = compared_fields(best[0])
     if runs:
         log = await experiments.log(workspace.read, runs[-1].id)
         stream = next((stream for stream in TELLING_STREAMS.get(experiment.outcome, ()) if log.get(stream)), None)
         if stream is not None:
             fields[f"{stream}_tail"] = log[stream][-LOG_TAIL:]
-    fields["next"] = _after(experiment, own, is_baseline=node.is_baseline)
+    fields["next"] = _after(experiment, node)
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -251,10 +251,21 @@ def _without_repeated_reason(run: dict[str, Any], experiment: Experiment) -> dic
     return {name: value for name, value in run.items() if name != "reason" or not repeated}
 
 
-def _after(experiment: Experiment, own: str, *, is_baseline: bool) -> str:
+def _gain_of_judged(parent: Node, node: Node) -> float | None:
+    """What a node gains over its parent with what judges say of both; nothing while one of them is unjudged."""
+    if node.judging is None or node.score is None or parent.score is None or node.unjudged or parent.unjudged:
+        return None
+    return number(node.score - parent.score)
+
+
+def _after(experiment: Experiment, node: Node) -> str:
+    own = short_id("n", node.id)
     if experiment.outcome is not None and not experiment.outcome.counts_against_candidate:
         return f"Not the candidate's fault. Mend the cause, then promote_node(node='{own}') runs it again."
-    if is_baseline:
+    if node.unjudged:
+        then = "" if node.is_baseline else f", and record_analysis(node='{own}', report=..., lessons=[...])"
+        return f"record_judgement(node='{own}', marks=...) by the domain's rubric{then}."
+    if node.is_baseline:
         return f"sample_nodes(campaign='{short_id('c', experiment.campaign_id)}')."
     return f"record_analysis(node='{own}', report=..., lessons=[...]): why did it come out like this?"
 
@@ -315,7 +326,7 @@ async def _store(
 async def _about_twin(tx: Transaction, node_id: int) -> str:
     twin = await nodes.get(tx, node_id)
     state = (
-        f"scored {twin.score:.10g}"
+        f"scored {twin.score:.10g}{' (not judged yet)' if twin.unjudged else ''}"
         if twin.score is not None
         else f"ended as {twin.outcome}"
         if twin.outcome

@@ -18,6 +18,7 @@ from ..evolution.errors import StorageError
 from ..evolution.models import Experiment
 from ..evolution.outcomes import ExperimentStatus
 from ..sandbox.daemon_lock import daemon_about
+from .judge_endpoint import JudgeEndpoint
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +35,20 @@ class Laboratory:
         root: the workspace folder.
         engineer_command: the command line that starts the engineer daemon of this workspace.
         python: interpreter for new campaigns; `None` is the server's own.
+        judge: the endpoint that judges on request, where the user has set one up.
     """
 
-    def __init__(self, root: Path, engineer_command: Sequence[str], python: str | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        engineer_command: Sequence[str],
+        python: str | None = None,
+        *,
+        judge: JudgeEndpoint | None = None,
+    ) -> None:
         self.paths = WorkspacePaths(root)
         self.python = python
+        self.judge = judge
         self._engineer_command = list(engineer_command)
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()

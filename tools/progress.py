@@ -6,15 +6,15 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from ..database import experiments, progress
+from ..database import experiments, nodes, progress
 from ..database.progress import Told
 from ..database.workspace import Workspace
 from ..evolution.ids import short_id
 from ..evolution.models import Experiment
-from ..evolution.outcomes import ExperimentStatus
+from ..evolution.outcomes import ExperimentStatus, Outcome
 from ..evolution.progress import Point, Progress, thinned
 from ..evolution.text import excerpt
-from .answers import experiment_line, without_none
+from .answers import experiment_line, node_score_fields, without_none
 
 ROWS_IN_SUMMARY = 8
 COLUMNS_IN_SUMMARY = 4
@@ -29,8 +29,12 @@ async def experiment_lines(
 ) -> list[dict[str, Any]]:
     """Experiments in a list, those that run with what they told last."""
     told = await latest(workspace, found)
+    scored = {entry.node_id: None for entry in found if entry.outcome is Outcome.SCORED}
+    scores = {node.id: node_score_fields(node) for node in await nodes.many(workspace.read, list(scored))}
     return [
-        experiment_line(entry, reason_limit) | ({"progress": status_words(told[entry.id])} if entry.id in told else {})
+        experiment_line(entry, reason_limit)
+        | (scores[entry.node_id] if entry.outcome is Outcome.SCORED else {})
+        | ({"progress": status_words(told[entry.id])} if entry.id in told else {})
         for entry in found
     ]
 

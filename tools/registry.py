@@ -18,6 +18,7 @@ from ..evolution.text import excerpt, inert
 from .analysis import AnalysisTools
 from .campaigns import CampaignTools
 from .experiments import ExperimentTools
+from .judgement import JudgementTools
 from .knowledge import KnowledgeTools
 from .laboratory import Laboratory
 from .search import SearchTools
@@ -71,6 +72,8 @@ class ToolEntry:
     read_only: bool
     idempotent: bool
     destructive: bool = False
+    open_world: bool = False
+    """Whether it can reach beyond this machine."""
     meta: dict[str, Any] | None = None
 
     def tool(self) -> Tool:
@@ -84,7 +87,7 @@ class ToolEntry:
                 read_only_hint=self.read_only,
                 destructive_hint=self.destructive,
                 idempotent_hint=self.idempotent,
-                open_world_hint=False,
+                open_world_hint=self.open_world,
             ),
             meta=self.meta,
             structured_output=False,
@@ -118,6 +121,13 @@ def tool_entries(laboratory: Laboratory) -> list[ToolEntry]:
         ToolEntry(on_search.compare_nodes, "Compare nodes", read_only=True, idempotent=True),
         ToolEntry(
             on_analysis.record_analysis, "Record an analysis", read_only=False, idempotent=False, meta=ALWAYS_LOAD
+        ),
+        ToolEntry(
+            JudgementTools(laboratory).record_judgement,
+            "Record a judgement",
+            read_only=False,
+            idempotent=False,
+            open_world=True,
         ),
         ToolEntry(on_experiments.promote_node, "Promote a node", read_only=False, idempotent=False),
     ]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from mcp_types import TextContent
 from pydantic import Field
 
-from ..database import analyses, campaigns, experiments, nodes, progress
+from ..database import analyses, campaigns, experiments, judgements, nodes, progress
 from ..database.analyses import Analysis
 from ..database.nodes import Order
 from ..database.workspace import Workspace
@@ -35,6 +35,7 @@ from .answers import (
     without_none,
 )
 from .campaigns import refuse_over_budget
+from .judgement import judgement_lines
 from .knowledge import question, recall
 from .laboratory import Laboratory
 from .progress import experiment_lines, summary
@@ -175,9 +176,10 @@ class SearchTools:
             score_change=number(second.score - first.score)
             if first.score is not None and second.score is not None
             else None,
-            note=None
-            if first.score_stage == second.score_stage
-            else f"Scored at different stages ({first.score_stage}, {second.score_stage}): the scores may not compare.",
+            metric_score_change=number(second.judging.metric - first.judging.metric)
+            if first.judging is not None and second.judging is not None
+            else None,
+            note=_why_not_comparable(first, second),
             metric_changes={name: number(after[name] - before[name]) for name in after if name in before} or None,
             diff=diff[offset:end] or "(the programs are equal)",
             next_offset=end if end < len(diff) else None,
@@ -225,6 +227,15 @@ async def _why_nothing_to_sample(workspace: Workspace, campaign_id: int) -> str:
         f"Expected a scored node to build on, but nothing in c{campaign_id} has scored, not even the baseline. "
         f"search_nodes(campaign='c{campaign_id}') shows what went wrong; promote_node runs a node again."
     )
+
+
+def _why_not_comparable(first: Node, second: Node) -> str | None:
+    if first.score_stage != second.score_stage:
+        return f"Scored at different stages ({first.score_stage}, {second.score_stage}): the scores may not compare."
+    if first.unjudged != second.unjudged:
+        waiting = short_id("n", first.id if first.unjudged else second.id)
+        return f"{waiting} is not judged yet and counts the lowest marks: compare the metric scores."
+    return None
 
 
 def _size(shaped: Answer) -> int:
@@ -344,6 +355,7 @@ async def summary_fields(workspace: Workspace, node: Node) -> dict[str, Any]:
             else None,
             "environment": _provenance(runs[-1].evaluation.environment) if runs else None,
             "artifacts": [{"name": f.name, "bytes": f.bytes, "sha256": f.sha256[:12]} for f in kept] or None,
+            "judgements": judgement_lines(await judgements.of_node(reader, node.id)) or None,
             "analysis": excerpt(reports[node.id].report, 2500) if node.id in reports else None,
             "lessons": [lesson_fields(lesson, 250) for lesson in await analyses.lessons_of(reader, node.id)][:10]
             or None,

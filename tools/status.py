@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ..database import analyses, campaigns, experiments, nodes
+from ..database import analyses, campaigns, experiments, judgements, nodes
 from ..database.workspace import Workspace
 from ..evolution import budgets
 from ..evolution.budgets import BudgetUse
@@ -24,10 +24,11 @@ async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail
     use = await campaigns.use(reader, campaign, time.time())
     running = await experiments.unfinished(reader, campaign.id, limit=many)
     held = [entry.id for entry in await experiments.held(reader, campaign.id, limit=many)]
+    unjudged = await judgements.unjudged(reader, campaign.id)
     unanalysed = await analyses.without_analysis(reader, campaign.id)
     lessons = await analyses.latest_lessons(reader, campaign.id, limit=many)
     reached = budgets.reached(campaign.settings.budget, use)
-    steps = await _improvements(workspace, campaign.id)
+    steps = await _improvements(workspace, campaign.id, many)
     return {
         "campaign": short_id("c", campaign.id),
         "name": campaign.name,
@@ -42,16 +43,26 @@ async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail
         "best": [
             node_line(node) for node in await nodes.listed(reader, campaign.id, limit=3) if node.score is not None
         ],
-        "improvements": steps[-many:] or None,
+        "improvements": steps or None,
         "plateau": {"candidates_since_best": use.since_best},
         "latest": [node_line(node) for node in await nodes.listed(reader, campaign.id, order="newest", limit=many)],
         "unfinished": await experiment_lines(workspace, running) or None,
         "quarantined": ids("e", held) or None,
+        "needs_judgement": ids("n", unjudged) or None,
         "needs_analysis": ids("n", unanalysed) or None,
         "lessons": [lesson_fields(lesson, 300) for lesson in lessons] or None,
         "lesson_count": await analyses.lesson_count(reader, campaign.id),
-        "next": _advice(campaign, use, reached, [experiment.id for experiment in running], unanalysed),
+        "next": _judging_advice(campaign, unjudged)
+        or _advice(campaign, use, reached, [experiment.id for experiment in running], unanalysed),
     }
+
+
+def _judging_advice(campaign: Campaign, unjudged: list[int]) -> str | None:
+    """First of all: what an unjudged node is worth as a parent is not known."""
+    if not unjudged:
+        return None
+    first, domain = short_id("n", unjudged[0]), campaign.domain
+    return f"record_judgement(node='{first}', marks=...) by the rubric that list_domains(domain={domain!r}) shows."
 
 
 def _advice(campaign: Campaign, use: BudgetUse, reached: list[str], running: list[int], unanalysed: list[int]) -> str:
@@ -76,11 +87,15 @@ def _advice(campaign: Campaign, use: BudgetUse, reached: list[str], running: lis
     return f"sample_nodes(campaign='{own}'), then run_experiment with a candidate."
 
 
-async def _improvements(workspace: Workspace, campaign_id: int) -> list[dict[str, Any]]:
-    """The nodes that beat all before them, in order."""
+async def _improvements(workspace: Workspace, campaign_id: int, limit: int) -> list[dict[str, Any]]:
+    """The last nodes that beat all before them, in order."""
     finished = await nodes.finished_scores(workspace.read, campaign_id)
-    steps = staircase([score for _, score in finished]).steps
-    return [{"node": short_id("n", finished[place][0]), "score": score} for place, score in steps]
+    steps = staircase([score for _, score in finished]).steps[-limit:]
+    found = await nodes.many(workspace.read, [finished[place][0] for place, _ in steps])
+    return [
+        without_none({"node": short_id("n", node.id), "score": score, "unjudged": node.unjudged or None})
+        for node, (_, score) in zip(found, steps, strict=True)
+    ]
 
 
 async def campaign_line(workspace: Workspace, campaign: Campaign) -> dict[str, Any]:
@@ -96,6 +111,7 @@ async def campaign_line(workspace: Workspace, campaign: Campaign) -> dict[str, A
             "instance": campaign.instance,
             "experiments": f"{use.experiments} of {campaign.settings.budget.experiments}",
             "best_score": use.best_score,
+            "best_unjudged": use.best_unjudged or None,
             "unfinished": sum(experiment.status is not ExperimentStatus.FINISHED for experiment in running) or None,
         }
     )
@@ -116,5 +132,6 @@ def _use_fields(use: BudgetUse) -> dict[str, Any]:
             "gpu_seconds": round(use.gpu_seconds, 1) or None,
             "wall_seconds": round(use.wall_seconds),
             "best_score": use.best_score,
+            "best_unjudged": use.best_unjudged or None,
         }
     )

@@ -32,6 +32,10 @@ def test_the_settings_are_these_and_no_others():
         "http_port",
         "http_allowed_hosts",
         "http_token",
+        "judge_url",
+        "judge_model",
+        "judge_api_key",
+        "judge_timeout",
         "log_level",
     }
     assert all(field.description for field in Settings.model_fields.values())

@@ -143,9 +143,10 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def open_bench(root, mode="auto", engineer_command=NO_ENGINEER):
-    async with Laboratory(root, engineer_command) as laboratory:
-        server, bus = build_server(laboratory, Settings(home=root))
+async def open_bench(root, mode="auto", engineer_command=NO_ENGINEER, **settings):
+    chosen = Settings(home=root, **settings)
+    async with Laboratory(root, engineer_command, judge=chosen.judge_endpoint()) as laboratory:
+        server, bus = build_server(laboratory, chosen)
         async with Client(server, mode=mode) as client:
             yield Bench(laboratory, server, bus, client)
 

@@ -24,8 +24,11 @@ TOOLS = {
     "search_nodes": (True, False, True),
     "compare_nodes": (True, False, True),
     "record_analysis": (False, False, False),
+    "record_judgement": (False, False, False),
     "promote_node": (False, False, False),
 }
+REACHING_OUT = {"record_judgement"}
+"""They can reach beyond this machine, where the user has set that up."""
 CORE = {"sample_nodes", "search_cognition", "run_experiment", "record_analysis"}
 LARGEST_TEXT = 2000
 """Characters of instructions and descriptions; older Claude Code cuts at 2,048."""
@@ -39,14 +42,14 @@ async def listed(request, tmp_path):
 
 async def test_the_tools_are_these_and_no_others(listed):
     assert listed.keys() == TOOLS.keys()
-    assert 12 <= len(listed) <= 15
+    assert 12 <= len(listed) <= 16
 
 
 async def test_every_annotation_is_explicit(listed):
     for name, tool in listed.items():
         notes = tool.annotations
         assert (notes.read_only_hint, notes.destructive_hint, notes.idempotent_hint) == TOOLS[name], name
-        assert notes.open_world_hint is False, name
+        assert notes.open_world_hint is (name in REACHING_OUT), name
         assert tool.title and notes.title == tool.title, name
 
 

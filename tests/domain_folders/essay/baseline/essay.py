@@ -1,0 +1,2 @@
+def essay(seed):
+    return "to be or not to be"
