@@ -120,6 +120,6 @@ def test_an_answer_of_the_demanded_form_is_read():
     ],
 )
 def test_any_other_answer_is_refused(content):
-    with pytest.raises(EndpointError, match="Expected the judge to answer .*Nothing was stored") as refused:
+    with pytest.raises(EndpointError, match=r"Expected the judge to answer .*Nothing was stored") as refused:
         read_answer(content)
     assert len(str(refused.value)) < 500

@@ -1,12 +1,22 @@
 """What check-domain makes of how a case ended."""
 
+from pathlib import Path
+
 import pytest
 from asi_evolve.domains.fuzzing import Expectation, Nudge
 from asi_evolve.domains.loader import load_domain
 from asi_evolve.domains.own_cases import CaseSettings, OwnCase
 from asi_evolve.evolution.outcomes import Outcome, ResourceUsage
 from asi_evolve.sandbox.jobs import JobExit
-from asi_evolve.sandbox.verdicts import Honest, baseline_lines, own_case_line, repeat_line, series_line, verdict
+from asi_evolve.sandbox.verdicts import (
+    Honest,
+    baseline_lines,
+    judge_lines,
+    own_case_line,
+    repeat_line,
+    series_line,
+    verdict,
+)
 
 from ..domains.test_own_cases import NUMBER
 
@@ -111,3 +121,31 @@ def test_a_score_that_does_not_come_again_is_told_with_both_values():
 def test_a_case_of_the_domain_holds_to_the_letter(must_be_scored, settings, end, expected):
     case = OwnCase("a", must_be_scored, CaseSettings(**settings), {}, None)
     assert own_case_line(SPEC, case, end).state == expected
+
+
+def rubric(**change):
+    essay = load_domain(Path(__file__).parent.parent / "domain_folders" / "essay").spec
+    return essay.model_copy(update={"judge": essay.judge.model_copy(update=change)})
+
+
+@pytest.mark.parametrize(
+    ("change", "baseline", "bound", "state"),
+    [
+        ({}, 4.0, None, "warning"),  # marks move 10, the metric counts 3
+        ({}, 20.0, None, "ok"),
+        ({}, -20.0, None, "ok"),
+        ({}, 20.0, 25.0, "warning"),  # only 5 are left to gain
+        ({}, 20.0, 40.0, "ok"),
+        ({"weight": 0.0}, 4.0, None, "ok"),
+        ({"weight": 1.0}, 1e9, None, "warning"),
+        ({"maps_to": (0.0, 1.0)}, 4.0, None, "ok"),
+    ],
+)
+def test_a_rubric_that_can_outweigh_the_metric_is_warned_of(change, baseline, bound, state):
+    (line,) = judge_lines(rubric(**change), baseline, bound)
+    assert (line.case, line.state) == ("judge", state)
+    assert ("lower judge.weight" in line.text) == (state == "warning")
+
+
+def test_a_domain_without_a_rubric_is_told_nothing_of_judges():
+    assert judge_lines(rubric().model_copy(update={"judge": None}), 4.0, None) == []
