@@ -7,7 +7,7 @@ from asi_evolve.database import experiments, judgements, migrations, nodes
 from asi_evolve.database.judgements import NewJudgement
 from asi_evolve.database.workspace import open_workspace
 from asi_evolve.evolution.judging import Weighing
-from asi_evolve.evolution.models import Evaluation, FormerScore, Judging, Quarantine
+from asi_evolve.evolution.models import Evaluation, FormerScore, Quarantine
 from asi_evolve.evolution.outcomes import Outcome, ResourceUsage
 from asi_evolve.evolution.statistics import mean
 
@@ -75,7 +75,8 @@ async def test_a_nodes_score_is_that_of_its_seeds_and_its_judges(desk, scored):
     await judge(desk, node, 0.4, "endpoint", "critic-1")
     await judge(desk, node, 0.2)
     found = await nodes.get(desk.read, node)
-    assert found.judging == Judging(metric=4.0, quality=pytest.approx(0.3))
+    assert found.judging.metric == 4.0
+    assert found.judging.quality == pytest.approx(0.3)
     assert found.score == pytest.approx(0.5 * 4.0 + 0.5 * 30.0)
     stored = await judgements.of_node(desk.read, node)
     assert [(entry.judge, entry.model, entry.quality) for entry in stored] == [
@@ -160,17 +161,26 @@ async def test_nodes_of_an_older_database_keep_their_scores_and_can_be_judged(tm
     scripts = migrations.migration_scripts()
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "migration_scripts", lambda: {n: sql for n, sql in scripts.items() if n < 10})
-        async with open_workspace(tmp_path) as workspace:
-            desk = desk_on(workspace)
-            campaign = await desk.campaign()
-            node = await desk.node(campaign)
-            async with workspace.transaction() as tx:
-                number = await settle(tx, campaign, node, "explore", [3.0])
-                await experiments.finish(tx, number, Outcome.SCORED, "", 3.0)
-                await tx.execute("UPDATE nodes SET score = 3.0, score_seeds = 1, score_stage = 'explore'")
+        async with open_workspace(tmp_path) as workspace, workspace.transaction() as tx:
+            for statement in OLDER_NODE:
+                await tx.execute(statement)
     async with open_workspace(tmp_path) as workspace:
         desk = desk_on(workspace)
-        found = await nodes.get(desk.read, node)
+        found = await nodes.get(desk.read, 1)
         assert (found.score, found.judging) == (3.0, None)
-        await judge(desk, node, 0.5)
-        assert (await nodes.get(desk.read, node)).score == 0.5 * 3.0 + 0.5 * 50.0
+        await judge(desk, 1, 0.5)
+        assert (await nodes.get(desk.read, 1)).score == 0.5 * 3.0 + 0.5 * 50.0
+
+
+OLDER_NODE = [
+    "INSERT INTO campaigns (id, name, goal, domain, domain_name, domain_version, settings_json, created_at)"
+    " VALUES (1, 'c', '', 'd', 'd', '1', '{}', 0)",
+    "INSERT INTO nodes (id, campaign_id, name, is_baseline, status, outcome, score, score_seeds, score_stage,"
+    " code_bytes, fingerprint, created_at) VALUES (1, 1, 'n', 0, 'finished', 'scored', 3, 1, 'explore', 1, 'f', 0)",
+    "INSERT INTO experiments (id, campaign_id, node_id, stage, seeds_json, status, outcome, score, created_at)"
+    " VALUES (1, 1, 1, 'explore', '[0]', 'finished', 'scored', 3, 0)",
+    "INSERT INTO evaluations (experiment_id, stage, seed, outcome, reason, score, cpu_seconds, wall_seconds,"
+    " gpu_seconds, peak_memory_mb, peak_pids, environment_json, started_at, finished_at)"
+    " VALUES (1, 'explore', 0, 'scored', '', 3, 0, 0, 0, 0, 1, '{}', 0, 0)",
+]
+"""As the program wrote it when there were no judges."""
