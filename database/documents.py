@@ -152,9 +152,8 @@ class DocumentSearch:
         """The best that are also unlike each other. Scores that are no cosine count as shares of the highest."""
         documents = [document.document_id for document in found.best]
         likeness = await (self._cosines(documents) if found.have_vectors else self._shared_words(documents))
-        scale = (
-            1.0 if found.have_vectors and self._mode == "vector" else max((d.score for d in found.best), default=1.0)
-        )
+        are_cosines = found.have_vectors and self._mode == "vector"
+        highest = 1.0 if are_cosines else max((document.score for document in found.best), default=1.0) or 1.0
         chosen = maximal_marginal_relevance(
             [document.score / highest for document in found.best],
             lambda a, b: likeness(documents[a], documents[b]),
