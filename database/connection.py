@@ -44,9 +44,9 @@ class Driver:
         connection = self.module.connect(str(path), timeout=0.0, isolation_level=None, check_same_thread=False)
         try:
             connection.row_factory = self.module.Row
-            # The bound on waiting comes first: to turn on WAL takes a lock that another process may hold just now.
-            connection.execute(f"PRAGMA busy_timeout = {BUSY_PATIENCE_S * 1000:.0f}")
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 2000"):
+            connection.execute("PRAGMA busy_timeout = 2000")
+            self._use_wal(connection)
+            for pragma in ("synchronous = FULL", "foreign_keys = ON"):
                 connection.execute(f"PRAGMA {pragma}")
             sqlite_vec = importlib.import_module("sqlite_vec")
             connection.enable_load_extension(True)
@@ -56,6 +56,18 @@ class Driver:
             connection.close()
             raise
         return connection
+
+    def _use_wal(self, connection: Any) -> None:
+        """Turning on WAL takes a lock alone; where two try at once, SQLite refuses both without asking to wait."""
+        give_up = time.monotonic() + BUSY_PATIENCE_S
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except self.module.OperationalError as error:
+                if not _is_busy(error) or time.monotonic() > give_up:
+                    raise
+            time.sleep(random.uniform(0.002, 0.02))  # noqa: S311 -- jitter, not a secret
 
 
 def find_driver() -> Driver:

@@ -65,7 +65,11 @@ async def open_workspace(root: Path, embedder: Embedder | None = None) -> AsyncG
     driver = find_driver()
     _migrate(paths.database, driver)
     async with Database(paths.database, driver) as database:
-        yield Workspace(paths, database, embedder)
+        workspace = Workspace(paths, database, embedder)
+        try:
+            yield workspace
+        finally:
+            await workspace.documents.close()
 
 
 def _migrate(path: Path, driver: Driver) -> None:

@@ -12,6 +12,7 @@ EvolveError
       x DatabaseBusy         other processes held the write lock too long
   + EndpointError            a configured endpoint cannot be reached or does not answer as demanded; nothing was stored
   + SandboxUnavailable       no isolation can be had on this machine (names the remedy)
+  + EmbedderUnavailable      no embedder can be had: weights or endpoint are missing or wrong
 
 `tools` turns each of them into an MCP `ToolError`; anything else is a bug and is logged with its traceback.
 """
@@ -72,3 +73,7 @@ class EndpointError(EvolveError):
 
 class SandboxUnavailable(EvolveError):
     """No isolation can be had on this machine; the message names the remedy."""
+
+
+class EmbedderUnavailable(EvolveError):
+    """No embedder can be had: weights or endpoint are missing or wrong."""

@@ -1,5 +1,6 @@
 """A workspace on a real SQLite file, with the shortest way to a campaign and a node."""
 
+import zlib
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,31 @@ class Desk:
             return await nodes.add(tx, nodes.NewNode(campaign_id=campaign, name=name, motivation=motivation, **new))
 
 
+class HashingEmbedder:
+    """Counts words in buckets: texts with more words in common are nearer."""
+
+    def __init__(self, fingerprint="hashing-64", dimension=64):
+        self.fingerprint = fingerprint
+        self.dimension = dimension
+        self.encoded = []
+
+    async def prepare(self):
+        pass
+
+    def vector(self, text):
+        counts = [0.0] * self.dimension
+        for word in text.lower().split():
+            counts[zlib.crc32(word.encode()) % self.dimension] += 1.0
+        return counts
+
+    async def encode_documents(self, texts):
+        self.encoded += texts
+        return [self.vector(text) for text in texts]
+
+    async def encode_queries(self, texts):
+        return [self.vector(text) for text in texts]
+
+
 @pytest.fixture
 async def workspace(tmp_path: Path):
     async with open_workspace(tmp_path / "workspace") as opened:
@@ -43,6 +69,11 @@ async def workspace(tmp_path: Path):
 @pytest.fixture
 def desk_on():
     return Desk
+
+
+@pytest.fixture
+def hashing():
+    return HashingEmbedder
 
 
 @pytest.fixture

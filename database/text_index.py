@@ -1,0 +1,88 @@
+"""The text index: search by words (FTS5, BM25), whose cost is bounded however long the query and common its words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from .connection import Reader
+from .scope import Scope
+
+COMMON = 5_000
+"""A word in this many texts tells little of any; it counts only where a query has too few others."""
+RANKED_POSTINGS = 15_000
+"""Texts that the words of a query may stand in, together: to rank one takes about a microsecond."""
+RANKED_TEXTS = 20_000
+"""Texts that are ranked at most, the newest first: the bound for a query that is made of common words."""
+MOST_WORDS_READ = 128
+MOST_WORDS_USED = 32
+LEAST_WORDS_USED = 3
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A document that was found."""
+
+    document_id: int
+    ref_id: int
+    score: float
+
+
+class TextIndex:
+    """Finds documents that hold any word of a query, in any grammatical form."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def best(self, queries: Sequence[str], scope: Scope, limit: int) -> list[Scored]:
+        """Best first, equal ones oldest first; the score is BM25 of the query that a document fits best."""
+        found: dict[int, Scored] = {}
+        for query in queries:
+            for hit in await self._of_one(query, scope, limit):
+                if hit.document_id not in found or hit.score > found[hit.document_id].score:
+                    found[hit.document_id] = hit
+        return sorted(found.values(), key=lambda hit: (-hit.score, hit.document_id))[:limit]
+
+    async def _of_one(self, query: str, scope: Scope, limit: int) -> list[Scored]:
+        words = await self._telling_words(query)
+        if not words or scope.is_empty:
+            return []
+        rows = await self._reader.all(
+            "SELECT d.id, d.ref_id, found.score FROM (SELECT id, score FROM"
+            " (SELECT rowid AS id, -bm25(documents_fts, 1.0, 0.0) AS score FROM documents_fts"
+            " WHERE documents_fts MATCH ? ORDER BY rowid DESC LIMIT ?)"
+            " ORDER BY score DESC, id LIMIT ?) AS found JOIN documents AS d ON d.id = found.id",
+            (f"{scope.words} AND text : ({' OR '.join(words)})", RANKED_TEXTS, limit),
+        )
+        return [Scored(row["id"], row["ref_id"], row["score"]) for row in rows]
+
+    async def _telling_words(self, query: str) -> list[str]:
+        """The words of a query that say most, rarest first, until they stand in `RANKED_POSTINGS` texts together.
+
+        A word's weight in BM25 falls with the number of texts that hold it, and its cost grows with it.
+        """
+        rows = await self._reader.all(
+            "SELECT value AS word, (SELECT count(*) FROM"
+            " (SELECT 1 FROM documents_fts WHERE documents_fts MATCH 'text : ' || value LIMIT ?)) AS texts"
+            " FROM json_each(?)",
+            (COMMON, json.dumps(_quoted_words(query))),
+        )
+        counted = [(row["word"], row["texts"]) for row in rows if row["texts"] > 0]
+        return list(_within_bounds(sorted(counted, key=lambda word: word[1])))
+
+
+def _within_bounds(counted: Sequence[tuple[str, int]]) -> Iterator[str]:
+    postings = 0
+    for used, (word, texts) in enumerate(counted[:MOST_WORDS_USED]):
+        postings += texts
+        if used >= LEAST_WORDS_USED and (texts >= COMMON or postings > RANKED_POSTINGS):
+            return
+        yield word
+
+
+def _quoted_words(query: str) -> list[str]:
+    """Each word once, quoted so that nothing in it is an operator of FTS5."""
+    words = dict.fromkeys(word for word in re.findall(r"\w+", query.lower()) if len(word) > 1)
+    return [f'"{word}"' for word in list(words)[:MOST_WORDS_READ]]
