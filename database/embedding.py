@@ -12,16 +12,24 @@ from .connection import Database, Reader
 
 
 class Embedder(Protocol):
-    """Turns texts into unit vectors. Documents and queries are told apart because some models treat them apart."""
+    """Turns texts into unit vectors. Documents and queries are told apart because some models treat them apart.
+
+    Whoever needs `fingerprint` or `dimension` calls `prepare` first: an endpoint tells the length of its vectors only when
+    it is asked. `prepare` and both `encode_` methods raise `EmbedderUnavailable` where no vectors can be had.
+    """
 
     @property
     def fingerprint(self) -> str:
-        """Model, revision and settings: equal fingerprints mean comparable vectors."""
+        """Model, revision and settings: equal fingerprints mean comparable vectors. Valid after `prepare`."""
         ...
 
     @property
     def dimension(self) -> int:
-        """Length of every vector."""
+        """Length of every vector. Valid after `prepare`."""
+        ...
+
+    async def prepare(self) -> None:
+        """Load the weights, or ask the endpoint once. Cheap where that is done; the loop goes on meanwhile."""
         ...
 
     async def encode_documents(self, texts: Sequence[str]) -> list[list[float]]:

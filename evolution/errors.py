@@ -11,6 +11,7 @@ EvolveError
       x NewerDatabase        written by a later version of this program
       x DatabaseBusy         other processes held the write lock too long
   + SandboxUnavailable       no isolation can be had on this machine (names the remedy)
+  + EmbedderUnavailable      no vectors can be had: weights missing or wrong, or an endpoint that fails (names the remedy)
 
 `tools` turns each of them into an MCP `ToolError`; anything else is a bug and is logged with its traceback.
 """
@@ -67,3 +68,7 @@ class DatabaseBusy(StorageError):
 
 class SandboxUnavailable(EvolveError):
     """No isolation can be had on this machine; the message names the remedy."""
+
+
+class EmbedderUnavailable(EvolveError):
+    """No vectors can be had: weights are missing or wrong, or an endpoint fails; the message names the remedy."""
