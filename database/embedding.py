@@ -12,24 +12,24 @@ from .connection import Database, Reader
 
 
 class Embedder(Protocol):
-    """Turns texts into unit vectors. Documents and queries are told apart because some models treat them apart.
+    """Turns texts into unit vectors. Documents and queries are told apart because some models treat them apart."""
 
-    Whoever needs `fingerprint` or `dimension` calls `prepare` first: an endpoint tells the length of its vectors only when
-    it is asked. `prepare` and both `encode_` methods raise `EmbedderUnavailable` where no vectors can be had.
-    """
+    async def prepare(self) -> None:
+        """Load the weights, or ask the endpoint once. The properties and the other calls hold after it.
+
+        Raises:
+            EmbedderUnavailable: weights or endpoint are missing or wrong.
+        """
+        ...
 
     @property
     def fingerprint(self) -> str:
-        """Model, revision and settings: equal fingerprints mean comparable vectors. Valid after `prepare`."""
+        """Model, revision and settings: equal fingerprints mean comparable vectors."""
         ...
 
     @property
     def dimension(self) -> int:
-        """Length of every vector. Valid after `prepare`."""
-        ...
-
-    async def prepare(self) -> None:
-        """Load the weights, or ask the endpoint once. Cheap where that is done; the loop goes on meanwhile."""
+        """Length of every vector."""
         ...
 
     async def encode_documents(self, texts: Sequence[str]) -> list[list[float]]:
@@ -98,6 +98,7 @@ class VectorIndex:
 
     async def _table(self) -> str:
         """Name of this embedder's table, made at first use."""
+        await self._embedder.prepare()
         fingerprint, dimension = self._embedder.fingerprint, self._embedder.dimension
         known = await _embedder_row(self._database.read, fingerprint)
         if known is None:

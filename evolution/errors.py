@@ -11,7 +11,7 @@ EvolveError
       x NewerDatabase        written by a later version of this program
       x DatabaseBusy         other processes held the write lock too long
   + SandboxUnavailable       no isolation can be had on this machine (names the remedy)
-  + EmbedderUnavailable      no vectors can be had: weights missing or wrong, or an endpoint that fails (names the remedy)
+  + EmbedderUnavailable      no embedder can be had: weights or endpoint are missing or wrong
 
 `tools` turns each of them into an MCP `ToolError`; anything else is a bug and is logged with its traceback.
 """
@@ -71,4 +71,4 @@ class SandboxUnavailable(EvolveError):
 
 
 class EmbedderUnavailable(EvolveError):
-    """No vectors can be had: weights are missing or wrong, or an endpoint fails; the message names the remedy."""
+    """No embedder can be had: weights or endpoint are missing or wrong."""

@@ -1,6 +1,7 @@
 """The forward pass of a BERT sentence encoder (Devlin et al. 2018, arXiv:1810.04805) in numpy.
 
-Only what a sentence encoder such as all-MiniLM-L6-v2 needs: no dropout, no pooler, no second segment. Loaded on first use.
+Only what a sentence encoder such as all-MiniLM-L6-v2 needs: no dropout, no pooler, no second segment. It imports numpy,
+so it is itself imported on first use only.
 """
 
 from __future__ import annotations

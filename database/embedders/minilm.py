@@ -112,17 +112,17 @@ class MiniLM:
 class _Model:
     """Tokenizer, encoder and the threads of its BLAS.
 
-    The products of this model are too small to share: with a thread for each CPU, two threads wait for each other and on a
-    busy machine take several times as long. A variable such as OPENBLAS_NUM_THREADS would have to be set before anybody
-    imports numpy, and candidates would inherit it; so threadpoolctl asks the loaded library itself, for as long as a batch
-    takes.
+    The products of this model are too small to share: on a busy machine threads that wait for each other take several
+    times as long as one alone. A variable such as OPENBLAS_NUM_THREADS would have to be set before anybody imports
+    numpy, and the engineer and its candidates would inherit it; so threadpoolctl asks the loaded library itself, for as
+    long as a batch takes.
     """
 
     def __init__(self, folder: Path) -> None:
         try:
             import numpy as np
             from safetensors import SafetensorError, safe_open
-            from threadpoolctl import ThreadpoolController
+            from threadpoolctl import ThreadpoolController  # pyright: ignore[reportMissingTypeStubs]
             from tokenizers import Tokenizer
 
             from .bert import SentenceEncoder
@@ -132,8 +132,9 @@ class _Model:
                 "Install asi-evolve-mcp again."
             ) from error
         try:
-            with safe_open(folder / weights.MODEL.name, framework="np") as tensors:
-                names = [name for name in tensors.keys() if name != "embeddings.position_ids"]  # noqa: SIM118
+            opened: Any = safe_open(folder / weights.MODEL.name, framework="np")
+            with opened as tensors:
+                names: list[str] = [name for name in tensors.keys() if name != "embeddings.position_ids"]  # noqa: SIM118
                 found = {name: tensors.get_tensor(name) for name in names}
         except (OSError, SafetensorError) as error:
             raise EmbedderUnavailable(f"Expected to load {folder / weights.MODEL.name}, but: {error}.") from error
@@ -142,7 +143,7 @@ class _Model:
         self._tokenizer: Any = Tokenizer.from_file(str(folder / weights.TOKENIZER.name))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MAX_PIECES)
-        self._threads = ThreadpoolController()
+        self._threads: Any = ThreadpoolController()
 
     def pieces(self, text: str) -> list[int]:
         """Ids of the word pieces of a text. One text at a time: a batch would start a pool of threads of its own."""

@@ -47,7 +47,7 @@ class Place:
 
 
 def places(named: Path | None = None) -> list[Place]:
-    """Where the weights are looked for, in order. A folder that a human named is the only one: there is no other wish."""
+    """Where the weights are looked for, in order. A folder that a human named is the only one."""
     if named is not None:
         return [Place(named, "named by ASI_EVOLVE_EMBEDDER_WEIGHTS")]
     snapshot = _hub_cache() / f"models--{REPOSITORY.replace('/', '--')}" / "snapshots" / REVISION

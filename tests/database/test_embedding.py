@@ -22,6 +22,9 @@ class HashingEmbedder:
         self.dimension = dimension
         self.encoded = []
 
+    async def prepare(self):
+        pass
+
     def vector(self, text):
         counts = [0.0] * self.dimension
         for word in text.lower().split():
