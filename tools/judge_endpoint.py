@@ -57,7 +57,7 @@ class JudgeEndpoint:
         except (TimeoutError, httpx2.TimeoutException) as error:
             raise EndpointError(
                 f"Expected the judge's endpoint to answer within {self.timeout_s:g} s, but it did not. Nothing was "
-                "stored. Try again later, raise ASI_EVOLVE_JUDGE_TIMEOUT, or judge yourself with by='agent'."
+                "stored. Try again later, raise ASI_EVOLVE_JUDGE_TIMEOUT_S, or judge yourself with by='agent'."
             ) from error
         try:
             marked = read_answer(content)

@@ -29,7 +29,7 @@ def chat():
 @pytest.fixture
 async def bench(tmp_path, chat):
     """A server whose judge is `chat`, with a campaign whose baseline n1 has 4 words."""
-    settings = {"judge_url": chat.url, "judge_model": "critic-1", "judge_api_key": KEY, "judge_timeout": 20}
+    settings = {"judge_url": chat.url, "judge_model": "critic-1", "judge_api_key": KEY, "judge_timeout_s": 20}
     async with open_bench(tmp_path / "workspace", **settings) as bench:
         await bench.campaign(domain=ESSAY_DOMAIN, score=4.0)
         yield bench
@@ -138,7 +138,7 @@ async def test_a_redirect_is_not_followed_since_the_key_is_for_one_address(bench
 async def test_an_endpoint_that_trickles_is_cut_off(tmp_path, chat):
     chat.says(marks(clarity=8, depth=6))
     chat.drip_s = 0.05
-    settings = {"judge_url": chat.url, "judge_model": "critic-1", "judge_timeout": 0.5}
+    settings = {"judge_url": chat.url, "judge_model": "critic-1", "judge_timeout_s": 0.5}
     async with open_bench(tmp_path / "workspace", **settings) as bench:
         await bench.campaign(domain=ESSAY_DOMAIN, score=4.0)
         assert "answer within 0.5 s, but it did not" in await refusal(bench)
@@ -147,7 +147,7 @@ async def test_an_endpoint_that_trickles_is_cut_off(tmp_path, chat):
 async def test_an_endpoint_that_is_not_there_is_told(tmp_path):
     with ChatServer() as gone:
         pass
-    settings = {"judge_url": gone.url, "judge_model": "critic-1", "judge_timeout": 1.0}
+    settings = {"judge_url": gone.url, "judge_model": "critic-1", "judge_timeout_s": 1.0}
     async with open_bench(tmp_path / "workspace", **settings) as bench:
         await bench.campaign(domain=ESSAY_DOMAIN, score=4.0)
         assert "cannot be reached (ConnectError" in await refusal(bench)
@@ -244,7 +244,7 @@ async def test_a_node_that_is_held_while_the_endpoint_thinks_is_not_judged(bench
         ({"judge_url": "https:///v1", "judge_model": "m"}, "expected an address"),
         ({"judge_url": "https://me:secret@example.org/v1", "judge_model": "m"}, "no secret in the address"),
         ({"judge_api_key": f"{KEY}\n"}, "printable ASCII"),
-        ({"judge_timeout": 60}, "less than or equal to 38"),
+        ({"judge_timeout_s": 60}, "less than or equal to 38"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused_at_start_up(settings, told):
