@@ -106,8 +106,8 @@ def described(found: Difference, first: str, second: str) -> str:
     """The difference in words, and what would make it surer. `first` and `second` are node ids."""
     if found.mean == 0:
         return f"{second} scores the same as {first} {_over(found)}; {certainty(found, first, second)}."
-    more = "more" if found.mean > 0 else "less"
-    return f"{second} scores {abs(found.mean):.4g} {more} than {first} {_over(found)}: {certainty(found, first, second)}."
+    gap = f"{abs(found.mean):.4g} {'more' if found.mean > 0 else 'less'} than {first}"
+    return f"{second} scores {gap} {_over(found)}: {certainty(found, first, second)}."
 
 
 def certainty(found: Difference, first: str, second: str) -> str:

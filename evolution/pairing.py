@@ -19,7 +19,7 @@ def fresh_seeds(
         hidden: seeds that the operating system drew to check a score; they stay secret to candidates, so never again.
         base: where the campaign's own seeds begin.
     """
-    shared = set().union(*others) - set(seen) - set(hidden)
+    shared = {seed for scores in others for seed in scores} - {*seen, *hidden}
     paired = sorted(shared, key=lambda seed: ([seed not in scores for scores in others], seed))[:count]
     taken = {*seen, *hidden, *paired}
     own = (seed for seed in itertools.count(base) if seed not in taken)

@@ -12,7 +12,9 @@ from ..evolution.budgets import BudgetUse
 from ..evolution.ids import short_id
 from ..evolution.models import Campaign, CampaignOptions, CampaignSettings
 from ..evolution.outcomes import ExperimentStatus
+from ..evolution.plateau import Plateau, plateau
 from ..evolution.statistics import staircase
+from . import evidence
 from .answers import Detail, ids, lesson_fields, node_line, without_none
 from .progress import experiment_lines
 
@@ -27,7 +29,9 @@ async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail
     unanalysed = await analyses.without_analysis(reader, campaign.id)
     lessons = await analyses.latest_lessons(reader, campaign.id, limit=many)
     reached = budgets.reached(campaign.settings.budget, use)
-    steps = await _improvements(workspace, campaign.id)
+    finished = await nodes.finished_scores(reader, campaign.id)
+    steps = _improvements(finished)
+    trend = plateau([score for _, score in finished])
     return {
         "campaign": short_id("c", campaign.id),
         "name": campaign.name,
@@ -39,22 +43,29 @@ async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail
         "used": _use_fields(use),
         "reached": reached or None,
         "nodes": await nodes.outcome_counts(reader, campaign.id),
-        "best": [
-            node_line(node) for node in await nodes.listed(reader, campaign.id, limit=3) if node.score is not None
-        ],
+        "best": await evidence.best_lines(workspace, campaign.id),
         "improvements": steps[-many:] or None,
-        "plateau": {"candidates_since_best": use.since_best},
+        "plateau": evidence.plateau_fields(trend, use.since_best),
+        "effects": await evidence.effects_fields(workspace, campaign) if detail == "full" else None,
+        "best_of_n": await evidence.best_of_fields(workspace, campaign) if detail == "full" else None,
         "latest": [node_line(node) for node in await nodes.listed(reader, campaign.id, order="newest", limit=many)],
         "unfinished": await experiment_lines(workspace, running) or None,
         "quarantined": ids("e", held) or None,
         "needs_analysis": ids("n", unanalysed) or None,
         "lessons": [lesson_fields(lesson, 300) for lesson in lessons] or None,
         "lesson_count": await analyses.lesson_count(reader, campaign.id),
-        "next": _advice(campaign, use, reached, [experiment.id for experiment in running], unanalysed),
+        "next": _advice(campaign, use, trend, reached, [experiment.id for experiment in running], unanalysed),
     }
 
 
-def _advice(campaign: Campaign, use: BudgetUse, reached: list[str], running: list[int], unanalysed: list[int]) -> str:
+def _advice(
+    campaign: Campaign,
+    use: BudgetUse,
+    trend: Plateau,
+    reached: list[str],
+    running: list[int],
+    unanalysed: list[int],
+) -> str:
     own = short_id("c", campaign.id)
     if unanalysed:
         first = short_id("n", unanalysed[0])
@@ -68,7 +79,7 @@ def _advice(campaign: Campaign, use: BudgetUse, reached: list[str], running: lis
         if running:
             return f"wait_experiment(experiments={ids('e', running[:5])}): nothing has scored yet."
         return f"search_nodes(campaign='{own}') shows what went wrong; promote_node runs a node again."
-    if use.since_best >= 10:
+    if trend.state == "plateau":
         return (
             f"sample_nodes(campaign='{own}'); no new best in {use.since_best} candidates: leave the best node's "
             "neighbourhood, try cognition that nobody has used, or promote_node the best to make sure of it."
@@ -76,9 +87,8 @@ def _advice(campaign: Campaign, use: BudgetUse, reached: list[str], running: lis
     return f"sample_nodes(campaign='{own}'), then run_experiment with a candidate."
 
 
-async def _improvements(workspace: Workspace, campaign_id: int) -> list[dict[str, Any]]:
+def _improvements(finished: list[tuple[int, float | None]]) -> list[dict[str, Any]]:
     """The nodes that beat all before them, in order."""
-    finished = await nodes.finished_scores(workspace.read, campaign_id)
     steps = staircase([score for _, score in finished]).steps
     return [{"node": short_id("n", finished[place][0]), "score": score} for place, score in steps]
 
