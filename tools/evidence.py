@@ -211,21 +211,21 @@ async def best_of_fields(workspace: Workspace, campaign: Campaign) -> dict[str, 
         "failed": tries.count(None),
         "draws": told.candidates,
         "expected_best": _short(found.expected),
-        "interval": _interval(found.interval),
+        "bootstrap_interval": _interval(found.interval),
         "best_found": told.best,
-        "text": _about_best_of(told.best, found.interval, found.expected, told.candidates, len(tries)),
+        "text": _about_best_of(told.best, found.expected, told.candidates, len(tries)),
     }
 
 
-def _about_best_of(best: float, interval: Interval, expected: float, draws: int, tries: int) -> str:
-    low, high = interval
+def _about_best_of(best: float, expected: float, draws: int, tries: int) -> str:
+    gap = f"{best - expected:.4g} more" if best > expected else "not more"
     bound = (
-        f" A lower bound: {draws} draws from {tries} tries cannot exceed the best of these." if draws > tries else ""
+        f" A lower bound: draws from {tries} tries cannot exceed the best of these. Were the other {draws - tries} "
+        f"candidates no better, the best of all would still be one of them with a chance of {1 - tries / draws:.0%}."
     )
     return (
-        f"{draws} tries from the baseline alone would have found {expected:.6g} on average (95 % interval {low:.6g} to "
-        f"{high:.6g}); the search found {best:.6g}, {'more' if best > high else 'not more'} than that luck explains."
-        + bound
+        f"{draws} tries from the baseline alone would have found about {expected:.6g}; the search found {best:.6g}, "
+        f"{gap}." + (bound if draws > tries else "")
     )
 
 
