@@ -58,6 +58,17 @@ async def latest(reader: Reader, node_ids: Sequence[int]) -> dict[int, Analysis]
     return {row["node_id"]: _analysis(row) for row in rows}
 
 
+async def latest_tags(reader: Reader, node_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """Node number to the tags of its newest analysis; nodes without one are left out."""
+    marks = ", ".join("?" * len(node_ids))
+    rows = await reader.all(
+        "SELECT node_id, tags_json FROM analyses WHERE id IN (SELECT max(id) FROM analyses"
+        f" WHERE node_id IN ({marks}) GROUP BY node_id)",
+        list(node_ids),
+    )
+    return {row["node_id"]: tuple(json.loads(row["tags_json"])) for row in rows}
+
+
 async def node_of(reader: Reader, analysis_ids: Sequence[int]) -> dict[int, int]:
     """Analysis number to node number."""
     marks = ", ".join("?" * len(analysis_ids))

@@ -335,10 +335,11 @@ async def runs_at_target(reader: Reader, numbers: Sequence[int]) -> dict[int, in
     return {row["id"]: row["runs"] for row in rows}
 
 
-_COUNTS = "(e.quarantine_json IS NULL OR e.outcome = 'scored')"
+COUNTS = "(e.quarantine_json IS NULL OR e.outcome = 'scored')"
+"""Of an experiment `e`: whether the scores of its runs count, that is, were never held or have been released."""
 _THAT_COUNT = (
     "FROM evaluations AS v JOIN experiments AS e ON e.id = v.experiment_id"
-    f" WHERE e.node_id = ? AND v.stage = ? AND v.score IS NOT NULL AND {_COUNTS} ORDER BY v.id"
+    f" WHERE e.node_id = ? AND v.stage = ? AND v.score IS NOT NULL AND {COUNTS} ORDER BY v.id"
 )
 
 
@@ -368,7 +369,7 @@ async def beaten_scores(reader: Reader, campaign_id: int, stage: str, score: flo
     rows = await reader.all(
         "SELECT avg(v.score) AS score FROM experiments AS e JOIN evaluations AS v ON v.experiment_id = e.id"
         " JOIN nodes AS n ON n.id = e.node_id WHERE e.campaign_id = ? AND v.stage = ? AND v.score IS NOT NULL"
-        f" AND {_COUNTS} AND n.score IS NOT NULL AND n.id <> ? GROUP BY n.id",
+        f" AND {COUNTS} AND n.score IS NOT NULL AND n.id <> ? GROUP BY n.id",
         (campaign_id, stage, but),
     )
     return [row["score"] for row in rows]

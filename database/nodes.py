@@ -132,6 +132,13 @@ def _filter(campaign_id: int, outcome: str | None) -> tuple[str, list[object]]:
     return "n.campaign_id = ? AND n.outcome = ? AND n.status <> 'quarantined'", [campaign_id, outcome]
 
 
+async def baseline_id(reader: Reader, campaign_id: int) -> int | None:
+    """The program that the campaign began with."""
+    return await reader.value(
+        "SELECT id FROM nodes WHERE campaign_id = ? AND is_baseline ORDER BY id LIMIT 1", (campaign_id,)
+    )
+
+
 async def recent_ids(reader: Reader, limit: int) -> list[int]:
     """Numbers of the newest nodes of the workspace, newest first."""
     return [row["id"] for row in await reader.all("SELECT id FROM nodes ORDER BY id DESC LIMIT ?", (limit,))]
@@ -148,9 +155,11 @@ async def outcome_counts(reader: Reader, campaign_id: int) -> dict[str, int]:
 
 
 async def finished_scores(reader: Reader, campaign_id: int) -> list[tuple[int, float | None]]:
-    """(number, score) of every node that has ended, oldest first."""
+    """(number, score) of every node that has ended by its own merit, oldest first."""
     rows = await reader.all(
-        "SELECT id, score FROM nodes WHERE campaign_id = ? AND outcome IS NOT NULL ORDER BY id", (campaign_id,)
+        "SELECT id, score FROM nodes WHERE campaign_id = ?"
+        " AND outcome NOT IN ('cancelled', 'lost', 'infrastructure_error') ORDER BY id",
+        (campaign_id,),
     )
     return [(row["id"], row["score"]) for row in rows]
 

@@ -1,11 +1,27 @@
-"""Numbers about scores: mean with its standard error, robust spread, and whether the search still moves."""
+"""Numbers about scores: mean with its standard error, intervals, robust spread, and the staircase of best scores."""
 
 from __future__ import annotations
 
+import importlib
 import math
 import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
+
+CONFIDENCE = 0.95
+"""Of every interval, two-sided."""
+
+
+class Interval(NamedTuple):
+    """A two-sided confidence interval."""
+
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether all of it lies on one side of 0."""
+        return self.low > 0 or self.high < 0
 
 
 class Mean(NamedTuple):
@@ -27,6 +43,21 @@ def mean(values: Sequence[float]) -> Mean:
         return Mean(average, None, count)
     deviation = math.hypot(*(value - average for value in values))
     return Mean(average, deviation / math.sqrt(count * (count - 1)), count)
+
+
+def t_quantile(degrees: float) -> float:
+    """How many standard errors a two-sided interval of Student's t reaches to each side (Student 1908)."""
+    special = importlib.import_module("scipy.special")  # half a second, so only once it is needed
+    return float(special.stdtrit(degrees, 0.5 + CONFIDENCE / 2))
+
+
+def share_interval(count: int, tries: int) -> Interval:
+    """Interval of the chance behind `count` of at least one `tries` (Wilson 1927)."""
+    z = statistics.NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+    share, weight = count / tries, z * z / tries
+    middle = (share + weight / 2) / (1 + weight)
+    reach = z * math.sqrt(share * (1 - share) / tries + weight / (4 * tries)) / (1 + weight)
+    return Interval(max(middle - reach, 0.0), min(middle + reach, 1.0))
 
 
 class RobustSpread(NamedTuple):

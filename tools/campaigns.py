@@ -148,11 +148,15 @@ class CampaignTools:
     async def campaign_status(
         self,
         campaign: Annotated[str | None, Field(description="Campaign id; without it, a list of campaigns.")] = None,
-        detail: Annotated[Detail, Field(description="concise or full (more nodes and lessons).")] = "concise",
+        detail: Annotated[
+            Detail, Field(description="concise or full (more nodes and lessons, effects of design choices, best-of-N).")
+        ] = "concise",
     ) -> Answer:
-        """Where a search stands, enough to go on after losing all context: goal, settings, budget used, best node,
-        latest nodes, running experiments, plateau, nodes that still need an analysis, lessons, and what to do next.
-        Without `campaign` it lists the campaigns of this workspace.
+        """Where a search stands, enough to go on after losing all context: goal, settings, budget used, best node and
+        whether its lead is inside the noise, latest nodes, running experiments, plateau, nodes that still need an
+        analysis, lessons, and what to do next. In full also which tags went with gains and failures (`effects`), and
+        what as many tries from the baseline alone would have found (`best_of_n`). Without `campaign` it lists the
+        campaigns of this workspace.
         """
         workspace = await self._laboratory.workspace()
         if campaign is None:

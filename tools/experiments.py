@@ -19,7 +19,8 @@ from ..evolution.ids import parse_id, short_id
 from ..evolution.models import Campaign, Experiment, Node
 from ..evolution.outcomes import ExperimentStatus, Outcome
 from ..evolution.text import accepted, excerpt
-from .answers import Answer, answer, anticipated, compared_fields, experiment_line, ids, number, run_fields, seed_line
+from . import evidence
+from .answers import Answer, answer, anticipated, compared_fields, experiment_line, ids, run_fields, seed_line
 from .campaigns import refuse_over_budget
 from .candidates import Candidate, Program, checked
 from .laboratory import Laboratory
@@ -161,7 +162,8 @@ class ExperimentTools:
     ) -> Answer:
         """Evaluate a node again: at a dearer stage (such as verify), or with more seeds where it scored, so that a
         lucky score is found out. Also the way to retry an experiment that was lost, cancelled, or ended in an
-        infrastructure error. Seeds that a stage has scored are not used twice there.
+        infrastructure error. Seeds that a stage has scored are not used twice there; those of the parent, the baseline
+        and the best node come first, so that differences are over shared seeds.
         """
         workspace = await self._laboratory.workspace()
         subject = await nodes.get(workspace.read, parse_id(node, "n"))
@@ -173,10 +175,8 @@ class ExperimentTools:
             if subject.status is not ExperimentStatus.FINISHED:
                 raise BadInput(f"Expected {node} to be finished, but it is {subject.status}. Wait for it first.")
             await refuse_over_budget(tx, chosen)
-            seen = await experiments.seed_scores(tx, subject.id, target.name)
             count = seeds or _usual_seeds(target, chosen)
-            base = chosen.settings.seed
-            fresh = [seed for seed in range(base, base + count + len(seen)) if seed not in seen][:count]
+            fresh = await evidence.seeds_to_pair(tx, chosen, subject, target.name, count)
             experiment_id = await experiments.enqueue(
                 tx, campaign_id=chosen.id, node_id=subject.id, stage=target.name, seeds=fresh
             )
@@ -232,11 +232,13 @@ async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[st
         if parent.metric_score is not None:
             fields["parent"] = compared_fields(parent)
             if experiment.score is not None:
-                fields["gain"] = number(experiment.score - parent.metric_score)
-            fields["node_gain"] = _gain_of_judged(parent, node)
+                fields |= await evidence.gain_fields(workspace, parent, node, runs[-1].evaluation.stage)
+            fields["node_gain"] = evidence.gain_of_judged(parent, node)
     best = await nodes.listed(workspace.read, node.campaign_id, limit=1)
     if best and best[0].score is not None:
         fields["best"] = compared_fields(best[0])
+        if best[0].id == node.id and (noise := await evidence.noise_of_best(workspace, node.campaign_id)) is not None:
+            fields["best"]["noise"] = noise
     if runs:
         log = await experiments.log(workspace.read, runs[-1].id)
         stream = next((stream for stream in TELLING_STREAMS.get(experiment.outcome, ()) if log.get(stream)), None)
@@ -249,13 +251,6 @@ async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[st
 def _without_repeated_reason(run: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
     repeated = run.get("reason", "").removesuffix("…") in experiment.reason
     return {name: value for name, value in run.items() if name != "reason" or not repeated}
-
-
-def _gain_of_judged(parent: Node, node: Node) -> float | None:
-    """What a node gains over its parent with what judges say of both; nothing while one of them is unjudged."""
-    if node.judging is None or node.score is None or parent.score is None or node.unjudged or parent.unjudged:
-        return None
-    return number(node.score - parent.score)
 
 
 def _after(experiment: Experiment, node: Node) -> str:

@@ -20,6 +20,7 @@ from ..evolution.models import Node
 from ..evolution.outcomes import ExperimentStatus, Outcome
 from ..evolution.sampling import make_sampler
 from ..evolution.text import excerpt
+from . import evidence
 from .answers import (
     Answer,
     Detail,
@@ -124,8 +125,9 @@ class SearchTools:
         limit: Annotated[int, Field(ge=1, le=50, description="Nodes per page, 1 to 50, default 10.")] = 10,
         offset: Annotated[int, Field(ge=0, description="Where the page begins, default 0.")] = 0,
     ) -> Answer:
-        """Find nodes of a campaign: the leaderboard (no query), failures (outcome=...), or what was tried before (query
-        over motivations and analyses). Look here before you try an idea that somebody may have tried already.
+        """Find nodes of a campaign: the leaderboard (no query; it says whether its lead is inside the noise), failures
+        (outcome=...), or what was tried before (query over motivations and analyses). Look here before you try an idea
+        that somebody may have tried already.
         """
         _check_outcome(outcome)
         workspace = await self._laboratory.workspace()
@@ -139,6 +141,7 @@ class SearchTools:
                 workspace.read, chosen.id, order=order, outcome=outcome, limit=limit, offset=offset
             )
             total, method = await nodes.count(workspace.read, chosen.id, outcome), None
+        leaderboard = not query.strip() and sort in (None, "best", "relevance") and not outcome and not offset
         reports = await analyses.latest(workspace.read, [node.id for node in found])
         lines = [
             node_line(node) | ({"analysis": excerpt(reports[node.id].report, 200)} if node.id in reports else {})
@@ -147,6 +150,7 @@ class SearchTools:
         end = offset + len(found)
         return answer(
             nodes=lines,
+            noise=await evidence.noise_of_best(workspace, chosen.id) if leaderboard else None,
             total=total,
             method=method,
             next_offset=end if end < total else None,
@@ -162,8 +166,9 @@ class SearchTools:
         b: Annotated[str, Field(description="Node id.")],
         offset: Annotated[int, Field(ge=0, description="Where in the diff to begin, in characters.")] = 0,
     ) -> Answer:
-        """What changed from node `a` to node `b`: the unified diff of their programs (a page of it) and the difference
-        of score and of every metric that both have.
+        """What changed from node `a` to node `b`: the unified diff of their programs (a page of it), the difference of
+        every metric that both have, and that of their scores at the deepest stage where both scored, paired over the
+        seeds they share, with a 95 % interval where the seeds allow one. promote_node adds seeds.
         """
         workspace = await self._laboratory.workspace()
         first, second = await nodes.many(workspace.read, [parse_id(a, "n"), parse_id(b, "n")])
@@ -173,13 +178,8 @@ class SearchTools:
         return answer(
             a=node_line(first),
             b=node_line(second),
-            score_change=number(second.score - first.score)
-            if first.score is not None and second.score is not None
-            else None,
-            metric_score_change=number(second.judging.metric - first.judging.metric)
-            if first.judging is not None and second.judging is not None
-            else None,
-            note=_why_not_comparable(first, second),
+            **await evidence.comparison_fields(workspace, first, second),
+            node_gain=evidence.gain_of_judged(first, second),
             metric_changes={name: number(after[name] - before[name]) for name in after if name in before} or None,
             diff=diff[offset:end] or "(the programs are equal)",
             next_offset=end if end < len(diff) else None,
@@ -227,15 +227,6 @@ async def _why_nothing_to_sample(workspace: Workspace, campaign_id: int) -> str:
         f"Expected a scored node to build on, but nothing in c{campaign_id} has scored, not even the baseline. "
         f"search_nodes(campaign='c{campaign_id}') shows what went wrong; promote_node runs a node again."
     )
-
-
-def _why_not_comparable(first: Node, second: Node) -> str | None:
-    if first.score_stage != second.score_stage:
-        return f"Scored at different stages ({first.score_stage}, {second.score_stage}): the scores may not compare."
-    if first.unjudged != second.unjudged:
-        waiting = short_id("n", first.id if first.unjudged else second.id)
-        return f"{waiting} is not judged yet and counts the lowest marks: compare the metric scores."
-    return None
 
 
 def _size(shaped: Answer) -> int:

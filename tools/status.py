@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from ..database import analyses, campaigns, experiments, judgements, nodes
+from ..database.connection import Reader
 from ..database.workspace import Workspace
 from ..evolution import budgets
 from ..evolution.budgets import BudgetUse
 from ..evolution.ids import short_id
 from ..evolution.models import Campaign, CampaignOptions, CampaignSettings
 from ..evolution.outcomes import ExperimentStatus
+from ..evolution.plateau import Plateau, plateau
 from ..evolution.statistics import staircase
+from . import evidence
 from .answers import Detail, ids, lesson_fields, node_line, without_none
 from .progress import experiment_lines
 
@@ -28,7 +32,8 @@ async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail
     unanalysed = await analyses.without_analysis(reader, campaign.id)
     lessons = await analyses.latest_lessons(reader, campaign.id, limit=many)
     reached = budgets.reached(campaign.settings.budget, use)
-    steps = await _improvements(workspace, campaign.id, many)
+    finished = await nodes.finished_scores(reader, campaign.id)
+    trend = plateau([score for _, score in finished])
     return {
         "campaign": short_id("c", campaign.id),
         "name": campaign.name,
@@ -40,11 +45,11 @@ async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail
         "used": _use_fields(use),
         "reached": reached or None,
         "nodes": await nodes.outcome_counts(reader, campaign.id),
-        "best": [
-            node_line(node) for node in await nodes.listed(reader, campaign.id, limit=3) if node.score is not None
-        ],
-        "improvements": steps or None,
-        "plateau": {"candidates_since_best": use.since_best},
+        "best": await evidence.best_lines(workspace, campaign.id),
+        "improvements": await _improvements(reader, finished, many) or None,
+        "plateau": evidence.plateau_fields(trend, use.since_best),
+        "effects": await evidence.effects_fields(workspace, campaign) if detail == "full" else None,
+        "best_of_n": await evidence.best_of_fields(workspace, campaign) if detail == "full" else None,
         "latest": [node_line(node) for node in await nodes.listed(reader, campaign.id, order="newest", limit=many)],
         "unfinished": await experiment_lines(workspace, running) or None,
         "quarantined": ids("e", held) or None,
@@ -53,7 +58,7 @@ async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail
         "lessons": [lesson_fields(lesson, 300) for lesson in lessons] or None,
         "lesson_count": await analyses.lesson_count(reader, campaign.id),
         "next": _judging_advice(campaign, unjudged)
-        or _advice(campaign, use, reached, [experiment.id for experiment in running], unanalysed),
+        or _advice(campaign, use, trend, reached, [experiment.id for experiment in running], unanalysed),
     }
 
 
@@ -65,7 +70,14 @@ def _judging_advice(campaign: Campaign, unjudged: list[int]) -> str | None:
     return f"record_judgement(node='{first}', marks=...) by the rubric that list_domains(domain={domain!r}) shows."
 
 
-def _advice(campaign: Campaign, use: BudgetUse, reached: list[str], running: list[int], unanalysed: list[int]) -> str:
+def _advice(
+    campaign: Campaign,
+    use: BudgetUse,
+    trend: Plateau,
+    reached: list[str],
+    running: list[int],
+    unanalysed: list[int],
+) -> str:
     own = short_id("c", campaign.id)
     if unanalysed:
         first = short_id("n", unanalysed[0])
@@ -79,7 +91,7 @@ def _advice(campaign: Campaign, use: BudgetUse, reached: list[str], running: lis
         if running:
             return f"wait_experiment(experiments={ids('e', running[:5])}): nothing has scored yet."
         return f"search_nodes(campaign='{own}') shows what went wrong; promote_node runs a node again."
-    if use.since_best >= 10:
+    if trend.state == "plateau":
         return (
             f"sample_nodes(campaign='{own}'); no new best in {use.since_best} candidates: leave the best node's "
             "neighbourhood, try cognition that nobody has used, or promote_node the best to make sure of it."
@@ -87,11 +99,12 @@ def _advice(campaign: Campaign, use: BudgetUse, reached: list[str], running: lis
     return f"sample_nodes(campaign='{own}'), then run_experiment with a candidate."
 
 
-async def _improvements(workspace: Workspace, campaign_id: int, limit: int) -> list[dict[str, Any]]:
+async def _improvements(
+    reader: Reader, finished: Sequence[tuple[int, float | None]], limit: int
+) -> list[dict[str, Any]]:
     """The last nodes that beat all before them, in order."""
-    finished = await nodes.finished_scores(workspace.read, campaign_id)
     steps = staircase([score for _, score in finished]).steps[-limit:]
-    found = await nodes.many(workspace.read, [finished[place][0] for place, _ in steps])
+    found = await nodes.many(reader, [finished[place][0] for place, _ in steps])
     return [
         without_none({"node": short_id("n", node.id), "score": score, "unjudged": node.unjudged or None})
         for node, (_, score) in zip(found, steps, strict=True)

@@ -11,6 +11,7 @@ from asi_evolve.domains.loader import find_domain
 from asi_evolve.evolution.models import Evaluation
 from asi_evolve.evolution.novelty import fingerprint
 from asi_evolve.evolution.outcomes import Outcome, ResourceUsage
+from asi_evolve.evolution.statistics import mean
 from asi_evolve.server.app import build_server
 from asi_evolve.server.settings import Settings
 from asi_evolve.tools.laboratory import Laboratory
@@ -26,16 +27,20 @@ def program(value, comment=""):
 
 
 async def settle(workspace, number, outcome=Outcome.SCORED, score=None, **told):
-    """End an experiment as the engineer daemon would, with one run for each of its seeds."""
+    """End an experiment as the engineer daemon would, with one run for each of its seeds, which score `score`, or as
+    `scores` says of a seed."""
     reason, metrics = told.pop("reason", ""), told.pop("metrics", None)
     logs, artifacts = told.pop("logs", {}), told.pop("artifacts", ())
     progress, environment = told.pop("progress", None), told.pop("environment", {})
+    scores = told.pop("scores", {})
     cpu_seconds, gpu_seconds = told.pop("cpu_seconds", 0.5), told.pop("gpu_seconds", 0.0)
     assert not told
     now = time.time()
     async with workspace.transaction() as tx:
         await experiments.start(tx, number)
         ordered = await experiments.get(tx, number)
+        of_seed = {seed: scores.get(seed, score) for seed in ordered.seeds}
+        score = mean(list(of_seed.values())).value if scores else score
         for seed in ordered.seeds:
             job = await experiments.order_job(
                 tx, experiment_id=number, stage=ordered.stage, seed=seed, token="token", cpus=1, gpus=[]
@@ -46,8 +51,8 @@ async def settle(workspace, number, outcome=Outcome.SCORED, score=None, **told):
                 seed=seed,
                 outcome=outcome,
                 reason=reason,
-                score=score,
-                metrics=metrics if metrics is not None else {} if score is None else {"value": score},
+                score=of_seed[seed],
+                metrics=metrics if metrics is not None else {} if of_seed[seed] is None else {"value": of_seed[seed]},
                 limit=None,
                 usage=ResourceUsage(cpu_seconds=cpu_seconds, wall_seconds=0.6, gpu_seconds=gpu_seconds),
                 environment={"python": "3.11"} | environment,

@@ -82,7 +82,7 @@ async def test_the_status_is_enough_to_go_on_after_losing_all_context(bench, cam
     assert status["nodes"] == {"scored": 2, "candidate_error": 1, "queued": 1}
     assert status["best"][0]["id"] == better
     assert [step["score"] for step in status["improvements"]] == [1.0, 3.0]
-    assert status["plateau"] == {"candidates_since_best": 1}
+    assert (status["plateau"]["state"], status["plateau"]["candidates_since_best"]) == ("too early", 1)
     assert status["latest"][0]["id"] == queued["node"]
     assert status["unfinished"][0]["experiment"] == queued["experiment"]
     assert status["needs_analysis"] == [worse]
@@ -122,7 +122,8 @@ async def test_a_plateau_is_called_by_its_name(bench, campaign):
         node = await bench.node(campaign, value / 100)
         await bench.call("record_analysis", node=node, report="r")
     status = await bench.call("campaign_status", campaign=campaign)
-    assert status["plateau"] == {"candidates_since_best": 12}
+    assert (status["plateau"]["state"], status["plateau"]["candidates_since_best"]) == ("plateau", 12)
+    assert "No new best in the last 12 of 13 nodes" in status["plateau"]["reason"]
     assert "no new best in 12 candidates" in status["next"]
 
 

@@ -167,7 +167,7 @@ async def test_one_campaigns_search_never_shows_anothers_nodes(bench, campaign):
 async def test_a_comparison_is_the_diff_and_what_it_did_to_the_metrics(bench, campaign):
     node = await bench.node(campaign, 2.5, code=program(2.5, comment="import math\n"), parents=["n1"])
     compared = await bench.call("compare_nodes", a="n1", b=node)
-    assert compared["score_change"] == 1.5
+    assert compared["difference"]["mean"] == 1.5
     assert compared["metric_changes"] == {"value": 1.5}
     assert "--- n1/number.py" in compared["diff"]
     assert "+++ n2/number.py" in compared["diff"]
@@ -188,7 +188,7 @@ async def test_a_comparison_across_stages_is_marked_as_doubtful(bench, campaign)
 async def test_a_comparison_with_a_node_that_has_not_scored_has_no_change_of_score(bench, campaign):
     queued = await bench.queue(campaign, 2.0)
     compared = await bench.call("compare_nodes", a="n1", b=queued["node"])
-    assert "score_change" not in compared
+    assert "difference" not in compared
     assert "diff" in compared
 
 
