@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from mcp.server.mcpserver import Context
 from pydantic import Field
 
-from ..database import analyses, campaigns, experiments, nodes
+from ..database import campaigns, experiments, nodes
 from ..database.connection import Transaction
 from ..database.workspace import Workspace
 from ..domains.contract import Stage
@@ -24,6 +24,7 @@ from .campaigns import refuse_over_budget
 from .candidates import Candidate, Program, checked
 from .laboratory import Laboratory
 from .progress import experiment_lines, whereabouts
+from .showing import Shown
 
 MAX_WAIT_S = 45.0
 """Clients cut a call at 60 to 300 s of wall time, and progress does not extend that."""
@@ -242,7 +243,8 @@ async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[st
         stream = next((stream for stream in TELLING_STREAMS.get(experiment.outcome, ()) if log.get(stream)), None)
         if stream is not None:
             fields[f"{stream}_tail"] = log[stream][-LOG_TAIL:]
-    fields["next"] = _after(experiment, own, is_baseline=node.is_baseline)
+    shown = await Shown.of(workspace.read, node.campaign_id)
+    fields["next"] = _after(experiment, own, analyse=shown.lessons and not node.is_baseline)
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -251,10 +253,10 @@ def _without_repeated_reason(run: dict[str, Any], experiment: Experiment) -> dic
     return {name: value for name, value in run.items() if name != "reason" or not repeated}
 
 
-def _after(experiment: Experiment, own: str, *, is_baseline: bool) -> str:
+def _after(experiment: Experiment, own: str, *, analyse: bool) -> str:
     if experiment.outcome is not None and not experiment.outcome.counts_against_candidate:
         return f"Not the candidate's fault. Mend the cause, then promote_node(node='{own}') runs it again."
-    if is_baseline:
+    if not analyse:
         return f"sample_nodes(campaign='{short_id('c', experiment.campaign_id)}')."
     return f"record_analysis(node='{own}', report=..., lessons=[...]): why did it come out like this?"
 
@@ -321,7 +323,7 @@ async def _about_twin(tx: Transaction, node_id: int) -> str:
         if twin.outcome
         else f"is {twin.status}"
     )
-    reports = await analyses.latest(tx, [node_id])
+    reports = await (await Shown.of(tx, twin.campaign_id)).reports(tx, [node_id])
     report = f" Its analysis: {excerpt(reports[node_id].report, 400)}" if node_id in reports else ""
     return (
         f"Expected a new program, but this is the program of n{node_id} ({twin.name}), which {state}: the syntax trees "

@@ -13,8 +13,10 @@ from ..evolution.ids import short_id
 from ..evolution.models import Campaign, CampaignOptions, CampaignSettings
 from ..evolution.outcomes import ExperimentStatus
 from ..evolution.statistics import staircase
-from .answers import Detail, ids, lesson_fields, node_line, without_none
+from .answers import Detail, ids, node_line, without_none
 from .progress import experiment_lines
+from .provenance import provenance_summary
+from .showing import Shown
 
 
 async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail) -> dict[str, Any]:
@@ -24,8 +26,9 @@ async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail
     use = await campaigns.use(reader, campaign, time.time())
     running = await experiments.unfinished(reader, campaign.id, limit=many)
     held = [entry.id for entry in await experiments.held(reader, campaign.id, limit=many)]
-    unanalysed = await analyses.without_analysis(reader, campaign.id)
-    lessons = await analyses.latest_lessons(reader, campaign.id, limit=many)
+    shown = Shown.by(campaign.settings)
+    unanalysed = await shown.unanalysed(reader, campaign.id)
+    lessons = await shown.latest_lessons(reader, campaign.id, limit=many)
     reached = budgets.reached(campaign.settings.budget, use)
     steps = await _improvements(workspace, campaign.id)
     return {
@@ -48,8 +51,10 @@ async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail
         "unfinished": await experiment_lines(workspace, running) or None,
         "quarantined": ids("e", held) or None,
         "needs_analysis": ids("n", unanalysed) or None,
-        "lessons": [lesson_fields(lesson, 300) for lesson in lessons] or None,
-        "lesson_count": await analyses.lesson_count(reader, campaign.id),
+        "lessons": await shown.lesson_lines(reader, lessons, 300) or None,
+        "lesson_count": await analyses.lesson_count(reader, campaign.id) if shown.lessons else None,
+        "provenance": await provenance_summary(reader, campaign) if detail == "full" else None,
+        "notice": shown.notice,
         "next": _advice(campaign, use, reached, [experiment.id for experiment in running], unanalysed),
     }
 
@@ -69,9 +74,10 @@ def _advice(campaign: Campaign, use: BudgetUse, reached: list[str], running: lis
             return f"wait_experiment(experiments={ids('e', running[:5])}): nothing has scored yet."
         return f"search_nodes(campaign='{own}') shows what went wrong; promote_node runs a node again."
     if use.since_best >= 10:
+        untried = "try cognition that nobody has used, " if campaign.settings.cognition else ""
         return (
             f"sample_nodes(campaign='{own}'); no new best in {use.since_best} candidates: leave the best node's "
-            "neighbourhood, try cognition that nobody has used, or promote_node the best to make sure of it."
+            f"neighbourhood, {untried}or promote_node the best to make sure of it."
         )
     return f"sample_nodes(campaign='{own}'), then run_experiment with a candidate."
 
