@@ -20,9 +20,7 @@ FEWEST_FOR_STDERR = 5
 FRACTIONS = (0.5, 0.9, 0.99)
 """Of the way from the common start to the common best."""
 
-BandKind = Literal[
-    "mean +- standard error", "mean, minimum to maximum", "+- standard error of the best node", "no band"
-]
+BandKind = Literal["mean ± standard error", "mean, minimum to maximum", "± standard error of the best node", "no band"]
 
 
 class Trial(NamedTuple):
@@ -106,11 +104,11 @@ def arm_curve(courses: Sequence[Course]) -> Curve:
 
 def _band_kind(courses: Sequence[Course]) -> BandKind:
     if len(courses) >= FEWEST_FOR_STDERR:
-        return "mean +- standard error"
+        return "mean ± standard error"
     if len(courses) > 1:
         return "mean, minimum to maximum"
     known = any(step is not None and step.stderr is not None for step in courses[0].steps)
-    return "+- standard error of the best node" if known else "no band"
+    return "± standard error of the best node" if known else "no band"
 
 
 def _point(number: int, steps: Sequence[Step], band: BandKind) -> Point:

@@ -15,6 +15,7 @@ from ..evolution.arms import Arm, arms
 from ..evolution.curves import ArmSummary, Curve, Point, arm_curve, common_span, summarise
 from ..evolution.errors import NotFound
 from ..evolution.ids import parse_id, short_id
+from ..evolution.models import Campaign
 from ..evolution.text import inert
 from .chart import Series, draw
 from .export import existing_workspace
@@ -76,9 +77,8 @@ async def compared(reader: Reader, numbers: Sequence[int], stage: str | None) ->
     span = common_span([entry for entries in by_arm for entry in entries])
     shared = min(curve.rounds for curve in curves)
     first = found[0]
-    parts = [f"{first.domain_name} {first.domain_version}", first.instance, f"stage {stage}" if stage else None]
     return Comparison(
-        title=", ".join(part for part in parts if part),
+        title=_title(first, stage),
         stage=stage,
         arms=[
             ComparedArm(arm, curve, summarise(entries, curve, span, shared))
@@ -87,11 +87,19 @@ async def compared(reader: Reader, numbers: Sequence[int], stage: str | None) ->
     )
 
 
+def _title(campaign: Campaign, stage: str | None) -> str:
+    instance = f", instance {campaign.instance}" if campaign.instance is not None else ""
+    return f"{campaign.domain_name}, version {campaign.domain_version}{instance}" + (
+        f", stage {stage}" if stage else ""
+    )
+
+
 async def _check_stage(reader: Reader, numbers: Sequence[int], stage: str | None) -> None:
     known = await courses.scored_stages(reader, numbers) if stage is not None else []
     if stage is not None and stage not in known:
         raise NotFound(
-            f"Expected a stage at which a candidate has scored ({', '.join(known) or 'none has yet'}), but got {stage!r}."
+            f"Expected a stage at which a candidate has scored ({', '.join(known) or 'there is none yet'}), but got "
+            f"{stage!r}."
         )
 
 
