@@ -107,6 +107,8 @@ def tick_label(value: float, step: float) -> str:
     """With as many digits as tell neighbours apart."""
     if value == 0:
         return "0"
+    if not math.isfinite(step):  # the range of the scores overflows
+        return f"{value:.3g}"
     if not 1e-4 <= abs(step) < 1e6 or abs(value) >= 1e7:
         return f"{value:.{_digits(value, step)}g}"
     return f"{value:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"

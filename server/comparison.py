@@ -144,28 +144,27 @@ def _arm_fields(entry: ComparedArm) -> dict[str, Any]:
 
 
 def _show(comparison: Comparison, output: Path) -> None:
+    """One column an arm: the curve, then what it came to."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
-    console.print(Text(f"Best score so far on {inert(comparison.title)}, by round (0 is the baseline)"))
-    by_round = Table()
-    by_round.add_column("round", justify="right")
+    console.print(Text(f"Best score so far on {inert(comparison.title)}"))
+    table = Table("round")
     for entry in comparison.arms:
-        by_round.add_column(Text(inert(entry.arm.label)), justify="right", overflow="fold")
+        table.add_column(Text(inert(entry.arm.label)), overflow="fold")
     for number in _rounds(max(entry.curve.rounds for entry in comparison.arms)):
-        by_round.add_row(str(number), *(_cell(entry.curve.at(number)) for entry in comparison.arms))
-    console.print(by_round)
-    outcome = Table()
-    for column in ("arm", "campaigns", "rounds", "final best", "band", "50 / 90 / 99 % at", "area", "failures"):
-        outcome.add_column(column, overflow="fold")
-    for entry in comparison.arms:
-        outcome.add_row(*map(Text, _row(entry)))
-    console.print(outcome)
+        name = "0, the baseline" if number == 0 else str(number)
+        table.add_row(name, *(Text(_cell(entry.curve.at(number))) for entry in comparison.arms))
+    table.add_section()
+    measures = [_measures(entry) for entry in comparison.arms]
+    for name in measures[0]:
+        table.add_row(name, *(Text(told[name]) for told in measures))
+    console.print(table)
     console.print(
-        "Curves are over the rounds that all campaigns of an arm have. 50 / 90 / 99 %: rounds to that part of the way "
-        "from the baseline to the best of all. Area: mean part of that way over the rounds that all arms have.",
+        "A curve ends with the shortest campaign of its arm. Reached: rounds to that part of the way from the baseline "
+        "to the best of all. Area: mean part of that way over the rounds that all arms have."
     )
     console.print(Text(f"Wrote {output}."))
 
@@ -180,22 +179,26 @@ def _rounds(last: int) -> list[int]:
 def _cell(point: Point | None) -> str:
     if point is None:
         return ""
-    value = f"{point.value:.8g}"
-    return value if point.low == point.high else f"{value} [{point.low:.8g}, {point.high:.8g}]"
+    value = f"{point.value:.7g}"
+    return value if point.low == point.high else f"{value} [{point.low:.7g}, {point.high:.7g}]"
 
 
-def _row(entry: ComparedArm) -> list[str]:
+def _measures(entry: ComparedArm) -> dict[str, str]:
+    """Name of a row to what stands there."""
     summary = entry.summary
     fewest, most = summary.rounds
-    failures = ", ".join(f"{name} {count}" for name, count in summary.failures.items())
     failed = sum(summary.failures.values())
-    return [
-        inert(entry.arm.label),
-        _members(entry.arm),
-        str(fewest) if fewest == most else f"{fewest} to {most}",
-        _cell(summary.final) or "nothing scored",
-        entry.curve.band,
-        " / ".join("-" if round_ is None else str(round_) for round_ in summary.reached.values()),
-        f"{summary.area:.3f}" if summary.area is not None else "-",
-        f"{failed} of {summary.trials}" + (f": {failures}" if failed else ""),
-    ]
+    by_outcome = ", ".join(f"{count} {name}" for name, count in summary.failures.items())
+    return {
+        "campaigns": _members(entry.arm),
+        "band": entry.curve.band,
+        "rounds": str(fewest) if fewest == most else f"{fewest} to {most}",
+        "final best": _cell(summary.final) or "nothing scored",
+        "best of all": f"{summary.best:.10g}" if summary.best is not None else "-",
+        **{
+            f"reached {fraction:.0%}": str(round_) if round_ is not None else "-"
+            for fraction, round_ in summary.reached.items()
+        },
+        "area": f"{summary.area:.3f}" if summary.area is not None else "-",
+        "failures": f"{failed} of {summary.trials}" + (f": {by_outcome}" if failed else ""),
+    }
