@@ -57,6 +57,23 @@ async def recent(reader: Reader, limit: int = 50, offset: int = 0) -> list[Campa
     return [_campaign(row) for row in rows]
 
 
+async def of_program(reader: Reader, program: str) -> list[Campaign]:
+    """The campaigns of a research program, oldest first."""
+    rows = await reader.all("SELECT * FROM campaigns WHERE program = ? ORDER BY id", (program,))
+    return [_campaign(row) for row in rows]
+
+
+async def every(reader: Reader) -> list[Campaign]:
+    """All campaigns of the workspace, oldest first."""
+    return [_campaign(row) for row in await reader.all("SELECT * FROM campaigns ORDER BY id")]
+
+
+async def set_program(tx: Transaction, campaign_id: int, program: str | None) -> None:
+    """Make a campaign part of a research program, or take it out of its own."""
+    await tx.execute("UPDATE campaigns SET program = ? WHERE id = ?", (program, campaign_id))
+    await events.record(tx, campaign_id, "campaign_changed", short_id("c", campaign_id))
+
+
 async def change_settings(tx: Transaction, campaign_id: int, settings: CampaignSettings) -> None:
     """Replace the settings of a campaign."""
     await tx.execute("UPDATE campaigns SET settings_json = ? WHERE id = ?", (settings.model_dump_json(), campaign_id))

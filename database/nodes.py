@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -116,6 +116,37 @@ async def listed(
             [*parameters, limit - len(rows), max(offset - scored, 0)],
         )
     return [_node(row) for row in rows]
+
+
+async def listed_across(
+    reader: Reader,
+    campaign_ids: Sequence[int],
+    *,
+    order: Order,
+    outcome: str | None = None,
+    limit: int = 20,
+    offset: int = 0,
+) -> list[Node]:
+    """A page of the nodes of several campaigns; `best` is for campaigns whose scores compare.
+
+    Each campaign gives its own first ones along an index, since one question over all of them would sort every node.
+    """
+    found = [
+        node
+        for campaign_id in campaign_ids
+        for node in await listed(reader, campaign_id, order=order, outcome=outcome, limit=offset + limit)
+    ]
+    return sorted(found, key=in_order(order))[offset : offset + limit]
+
+
+def in_order(order: Order) -> Callable[[Node], tuple[float, ...]]:
+    """The sort key of an order."""
+    keys: dict[Order, Callable[[Node], tuple[float, ...]]] = {
+        "best": lambda node: (node.score is None, -(node.score or 0.0), node.id),
+        "newest": lambda node: (-node.id,),
+        "oldest": lambda node: (node.id,),
+    }
+    return keys[order]
 
 
 async def count(reader: Reader, campaign_id: int, outcome: str | None = None) -> int:

@@ -17,6 +17,7 @@ from ..evolution.ids import parse_id, short_id
 from ..tools.answers import seed_line
 from ..tools.laboratory import Laboratory
 from ..tools.progress import experiment_lines, whole
+from ..tools.provenance import provenance_whole
 from ..tools.search import summary_fields
 from ..tools.status import campaign_line, status_fields
 
@@ -59,6 +60,13 @@ class Catalog:
         chosen = await campaigns.get(workspace.read, parse_id(id, "c"))
         fields = await status_fields(workspace, chosen, "full")
         return _json({name: value for name, value in fields.items() if value is not None})
+
+    @anticipated
+    async def provenance(self, id: str) -> str:
+        """Where a campaign's candidates come from, and what each cognition item was worth to it."""
+        workspace = await self._laboratory.workspace()
+        chosen = await campaigns.get(workspace.read, parse_id(id, "c"))
+        return _json(await provenance_whole(workspace.read, chosen))
 
     @anticipated
     async def node(self, id: str) -> str:
@@ -123,6 +131,7 @@ class Catalog:
         for address, reader, title, mime_type in (
             ("evolve://campaigns", self.campaigns, "Campaigns", "application/json"),
             ("evolve://campaigns/{id}", self.campaign, "Campaign", "application/json"),
+            ("evolve://campaigns/{id}/provenance", self.provenance, "Provenance of a campaign", "application/json"),
             ("evolve://nodes/{id}", self.node, "Node", "application/json"),
             ("evolve://nodes/{id}/files/{+path}", self.node_file, "File of a node", "text/plain"),
             ("evolve://nodes/{id}/artifacts/{+name}", self.node_artifact, "Artifact of a node", None),

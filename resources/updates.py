@@ -67,6 +67,8 @@ def addresses(event: Event) -> list[str]:
     changed = [f"evolve://campaigns/{short_id('c', event.campaign_id)}"]
     if event.kind.startswith(("campaign", "experiment")):
         changed.append("evolve://campaigns")
+    if event.kind in ("node_added", "experiment_finished", "experiment_quarantined", "parent_sampled"):
+        changed.append(f"{changed[0]}/provenance")
     if event.subject.startswith("n"):
         changed.append(f"evolve://nodes/{event.subject}")
     if event.subject.startswith("e"):

@@ -101,6 +101,17 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("folder", type=Path, help="a folder that does not exist yet")
     export.set_defaults(run=_export)
 
+    compare = commands.add_parser(
+        "compare", parents=[workspace], help="draw score against round of several campaigns, with bands"
+    )
+    compare.add_argument("campaigns", nargs="+", metavar="CAMPAIGN", help="campaign ids, such as c1 c2 c3")
+    compare.add_argument(
+        "--output", type=Path, default=Path("compare.svg"), metavar="FILE", help="the drawing; default compare.svg"
+    )
+    compare.add_argument("--stage", help="stage whose scores are compared; default: where most nodes stand")
+    compare.add_argument("--json", action="store_true", dest="as_json", help="machine-readable")
+    compare.set_defaults(run=_compare)
+
     verify = commands.add_parser(
         "verify", parents=[workspace], help="judge the stored outputs of a node again and say whether its score stands"
     )
@@ -187,6 +198,16 @@ def _export(options: argparse.Namespace) -> int:
     from .export import export_campaign
 
     return asyncio.run(export_campaign(_settings(options).home, options.campaign, options.folder))
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from .comparison import compare_campaigns
+
+    return asyncio.run(
+        compare_campaigns(
+            _settings(options).home, options.campaigns, options.output, options.stage, as_json=options.as_json
+        )
+    )
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -84,6 +84,30 @@ def test_the_rule_sees_every_form_of_import(tmp_path, monkeypatch):
     ]
 
 
+# Who may read the texts that a campaign can switch off (`CampaignOptions.cognition`, `.lessons`). candidates.py only
+# looks whether ids exist; promotion.py copies what was asked for by its id.
+READS_OF_MEMORIES = {
+    ("analyses", "latest"),
+    ("analyses", "lessons"),
+    ("analyses", "lessons_of"),
+    ("analyses", "latest_lessons"),
+    ("cognition", "many"),
+}
+MAY_READ_MEMORIES = {"tools/showing.py", "tools/candidates.py", "tools/promotion.py"}
+
+
+def test_analyses_lessons_and_cognition_reach_an_agent_through_one_place():
+    readers = {
+        str(path.relative_to(ROOT))
+        for path in (path for room in ("tools", "resources") for path in modules(room))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (node.value.id, node.attr) in READS_OF_MEMORIES
+    }
+    assert readers == MAY_READ_MEMORIES, "go through tools/showing.py, or an ablation leaks"
+
+
 def test_every_room_is_in_the_table():
     rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks"}
     assert rooms == set(MAY_IMPORT)

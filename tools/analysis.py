@@ -13,6 +13,7 @@ from ..evolution.outcomes import ExperimentStatus
 from ..evolution.text import accepted
 from .answers import Answer, answer, anticipated, ids
 from .laboratory import Laboratory
+from .showing import LESSONS_OFF, Shown
 
 
 class AnalysisTools:
@@ -53,11 +54,13 @@ class AnalysisTools:
                 tx, campaign_id=subject.campaign_id, node_id=subject.id, report=report, lessons=lessons, tags=tags
             )
         campaign = await campaigns.get(workspace.read, subject.campaign_id)
-        left = await analyses.without_analysis(workspace.read, campaign.id)
+        shown = Shown.by(campaign.settings)
+        left = await shown.unanalysed(workspace.read, campaign.id)
         return answer(
             analysis=short_id("a", analysis_id),
             lessons=ids("l", lesson_ids) or None,
             needs_analysis=ids("n", left) or None,
+            notice=None if shown.lessons else f"Stored. {LESSONS_OFF}",
             next=f"record_analysis for {ids('n', left[:3])}."
             if left
             else f"sample_nodes(campaign='{short_id('c', campaign.id)}') begins the next round.",

@@ -27,6 +27,7 @@ from .answers import (
 from .judgement import rubric_fields
 from .knowledge import seed_items
 from .laboratory import Laboratory
+from .showing import Shown
 from .status import campaign_line, settings_fields, status_fields
 
 
@@ -137,8 +138,9 @@ class CampaignTools:
             instance=instance,
             baseline={"node": short_id("n", node_id), "experiment": short_id("e", experiment_id)},
             budget=settings.budget.model_dump(exclude_none=True),
-            cognition_items=await cognition.count(workspace.read, chosen.name),
+            cognition_items=await cognition.count(workspace.read, chosen.name) if settings.cognition else None,
             judge=_judge_in_short(chosen, domain),
+            notice=Shown.by(settings).notice,
             brief=chosen.brief[:7000],
             next=f"wait_experiment(experiments=['{short_id('e', experiment_id)}']), then "
             f"sample_nodes(campaign='{short_id('c', campaign_id)}').",
@@ -182,11 +184,14 @@ class CampaignTools:
         seeds: Annotated[
             int | None, Field(ge=1, le=64, description="Evaluation seeds per experiment, 1 to 64.")
         ] = None,
+        program: Annotated[
+            str | None, Field(description="Research program that it belongs to from now on; '' for none.")
+        ] = None,
         options: Annotated[
             CampaignOptions | None, Field(description="Further choices; those you leave out stay.")
         ] = None,
     ) -> Answer:
-        """Change the budget, the parent sampler, the number of seeds or other options of a campaign. Raise a budget
+        """Change the budget, parent sampler, number of seeds, program or other options of a campaign. Raise a budget
         only when the user has agreed: it stands for their machine's time. What you leave out stays as it is.
         """
         if sampler is not None:
@@ -200,14 +205,20 @@ class CampaignTools:
                 changes["budget"] = chosen.settings.budget.model_copy(update=given)
             if options is not None:
                 changes |= _given(chosen.settings, options)
-            if not changes:
-                raise BadInput("Expected a change of budget, sampler, seeds or options, but got none.")
+            if not changes and program is None:
+                raise BadInput("Expected a change of budget, sampler, seeds, program or options, but got none.")
             settings = chosen.settings.model_copy(update=changes)
-            await campaigns.change_settings(tx, chosen.id, settings)
+            if changes:
+                await campaigns.change_settings(tx, chosen.id, settings)
+            if program is not None:
+                named = accepted(program, "program", limit=120, required=False, one_line=True)
+                await campaigns.set_program(tx, chosen.id, named or None)
+                chosen = await campaigns.get(tx, chosen.id)
             use = await campaigns.use(tx, chosen, time.time())
         reached = budgets.reached(settings.budget, use)
         return answer(
             campaign=short_id("c", chosen.id),
+            program=chosen.program,
             settings=settings_fields(settings),
             reached=reached or None,
             next="The campaign is still at a bound." if reached else f"sample_nodes(campaign='{campaign}').",

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from mcp.server.mcpserver import Context
 from pydantic import Field
 
-from ..database import analyses, campaigns, experiments, nodes
+from ..database import campaigns, experiments, nodes
 from ..database.connection import Transaction
 from ..database.workspace import Workspace
 from ..domains.contract import Stage
@@ -25,6 +25,7 @@ from .campaigns import refuse_over_budget
 from .candidates import Candidate, Program, checked
 from .laboratory import Laboratory
 from .progress import experiment_lines, whereabouts
+from .showing import Shown
 
 MAX_WAIT_S = 45.0
 """Clients cut a call at 60 to 300 s of wall time, and progress does not extend that."""
@@ -244,7 +245,8 @@ async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[st
         stream = next((stream for stream in TELLING_STREAMS.get(experiment.outcome, ()) if log.get(stream)), None)
         if stream is not None:
             fields[f"{stream}_tail"] = log[stream][-LOG_TAIL:]
-    fields["next"] = _after(experiment, node)
+    shown = await Shown.of(workspace.read, node.campaign_id)
+    fields["next"] = _after(experiment, node, analyse=shown.lessons and not node.is_baseline)
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -253,14 +255,14 @@ def _without_repeated_reason(run: dict[str, Any], experiment: Experiment) -> dic
     return {name: value for name, value in run.items() if name != "reason" or not repeated}
 
 
-def _after(experiment: Experiment, node: Node) -> str:
+def _after(experiment: Experiment, node: Node, *, analyse: bool) -> str:
     own = short_id("n", node.id)
     if experiment.outcome is not None and not experiment.outcome.counts_against_candidate:
         return f"Not the candidate's fault. Mend the cause, then promote_node(node='{own}') runs it again."
     if node.unjudged:
-        then = "" if node.is_baseline else f", and record_analysis(node='{own}', report=..., lessons=[...])"
+        then = f", and record_analysis(node='{own}', report=..., lessons=[...])" if analyse else ""
         return f"record_judgement(node='{own}', marks=...) by the domain's rubric{then}."
-    if node.is_baseline:
+    if not analyse:
         return f"sample_nodes(campaign='{short_id('c', experiment.campaign_id)}')."
     return f"record_analysis(node='{own}', report=..., lessons=[...]): why did it come out like this?"
 
@@ -327,7 +329,7 @@ async def _about_twin(tx: Transaction, node_id: int) -> str:
         if twin.outcome
         else f"is {twin.status}"
     )
-    reports = await analyses.latest(tx, [node_id])
+    reports = await (await Shown.of(tx, twin.campaign_id)).reports(tx, [node_id])
     report = f" Its analysis: {excerpt(reports[node_id].report, 400)}" if node_id in reports else ""
     return (
         f"Expected a new program, but this is the program of n{node_id} ({twin.name}), which {state}: the syntax trees "

@@ -17,8 +17,10 @@ from ..evolution.outcomes import ExperimentStatus
 from ..evolution.plateau import Plateau, plateau
 from ..evolution.statistics import staircase
 from . import evidence
-from .answers import Detail, ids, lesson_fields, node_line, without_none
+from .answers import Detail, ids, node_line, without_none
 from .progress import experiment_lines
+from .provenance import provenance_summary
+from .showing import Shown
 
 
 async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail) -> dict[str, Any]:
@@ -29,8 +31,9 @@ async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail
     running = await experiments.unfinished(reader, campaign.id, limit=many)
     held = [entry.id for entry in await experiments.held(reader, campaign.id, limit=many)]
     unjudged = await judgements.unjudged(reader, campaign.id)
-    unanalysed = await analyses.without_analysis(reader, campaign.id)
-    lessons = await analyses.latest_lessons(reader, campaign.id, limit=many)
+    shown = Shown.by(campaign.settings)
+    unanalysed = await shown.unanalysed(reader, campaign.id)
+    lessons = await shown.latest_lessons(reader, campaign.id, limit=many)
     reached = budgets.reached(campaign.settings.budget, use)
     finished = await nodes.finished_scores(reader, campaign.id)
     trend = plateau([score for _, score in finished])
@@ -48,15 +51,17 @@ async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail
         "best": await evidence.best_lines(workspace, campaign.id),
         "improvements": await _improvements(reader, finished, many) or None,
         "plateau": evidence.plateau_fields(trend, use.since_best),
-        "effects": await evidence.effects_fields(workspace, campaign) if detail == "full" else None,
+        "effects": await evidence.effects_fields(workspace, campaign) if detail == "full" and shown.lessons else None,
         "best_of_n": await evidence.best_of_fields(workspace, campaign) if detail == "full" else None,
         "latest": [node_line(node) for node in await nodes.listed(reader, campaign.id, order="newest", limit=many)],
         "unfinished": await experiment_lines(workspace, running) or None,
         "quarantined": ids("e", held) or None,
         "needs_judgement": ids("n", unjudged) or None,
         "needs_analysis": ids("n", unanalysed) or None,
-        "lessons": [lesson_fields(lesson, 300) for lesson in lessons] or None,
-        "lesson_count": await analyses.lesson_count(reader, campaign.id),
+        "lessons": await shown.lesson_lines(reader, lessons, 300) or None,
+        "lesson_count": await analyses.lesson_count(reader, campaign.id) if shown.lessons else None,
+        "provenance": await provenance_summary(reader, campaign) if detail == "full" else None,
+        "notice": shown.notice,
         "next": _judging_advice(campaign, unjudged)
         or _advice(campaign, use, trend, reached, [experiment.id for experiment in running], unanalysed),
     }
@@ -92,9 +97,10 @@ def _advice(
             return f"wait_experiment(experiments={ids('e', running[:5])}): nothing has scored yet."
         return f"search_nodes(campaign='{own}') shows what went wrong; promote_node runs a node again."
     if trend.state == "plateau":
+        untried = "try cognition that nobody has used, " if campaign.settings.cognition else ""
         return (
             f"sample_nodes(campaign='{own}'); no new best in {use.since_best} candidates: leave the best node's "
-            "neighbourhood, try cognition that nobody has used, or promote_node the best to make sure of it."
+            f"neighbourhood, {untried}or promote_node the best to make sure of it."
         )
     return f"sample_nodes(campaign='{own}'), then run_experiment with a candidate."
 

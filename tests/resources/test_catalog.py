@@ -16,6 +16,7 @@ pytestmark = pytest.mark.anyio
 ADDRESSES = {
     "evolve://campaigns",
     "evolve://campaigns/{id}",
+    "evolve://campaigns/{id}/provenance",
     "evolve://nodes/{id}",
     "evolve://nodes/{id}/files/{+path}",
     "evolve://nodes/{id}/artifacts/{+name}",
@@ -133,6 +134,7 @@ async def test_a_domain_reads_as_its_brief(bench):
 
 LEADS_NOWHERE = {
     "evolve://campaigns/c9": ["no c9", "c1"],
+    "evolve://campaigns/c9/provenance": ["no c9", "c1"],
     "evolve://nodes/n9": ["no n9", "search_nodes"],
     "evolve://nodes/n9/files/number.py": ["no n9"],
     "evolve://nodes/n1/files/moon.py": ["'moon.py'", "number.py"],
