@@ -65,7 +65,7 @@ async def publish_updates(laboratory: Laboratory, bus: UpdatesBus) -> None:
 def addresses(event: Event) -> list[str]:
     """The resources that an event changes."""
     changed = [f"evolve://campaigns/{short_id('c', event.campaign_id)}"]
-    if event.kind.startswith(("campaign", "experiment")):
+    if event.kind.startswith(("campaign", "experiment", "judgement")):
         changed.append("evolve://campaigns")
     if event.subject.startswith("n"):
         changed.append(f"evolve://nodes/{event.subject}")
