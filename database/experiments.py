@@ -355,16 +355,17 @@ async def beaten_scores(reader: Reader, campaign_id: int, stage: str, score: flo
     none where a node that stands there has at least `score`, which an index tells without a look at all of them.
     Judges have no share in any of these scores."""
     best = await reader.value(
-        "SELECT score FROM nodes WHERE campaign_id = ? AND score IS NOT NULL AND score_stage = ? AND id <> ?"
-        " AND metric_score IS NULL ORDER BY score DESC LIMIT 1",
-        (campaign_id, stage, but),
-    )
-    best_metric = await reader.value(
         "SELECT metric_score FROM nodes WHERE campaign_id = ? AND metric_score IS NOT NULL AND score_stage = ?"
         " AND id <> ? ORDER BY metric_score DESC LIMIT 1",
         (campaign_id, stage, but),
     )
-    if any(standing is not None and standing >= score for standing in (best, best_metric)):
+    if best is None:  # nobody judges here
+        best = await reader.value(
+            "SELECT score FROM nodes WHERE campaign_id = ? AND score IS NOT NULL AND score_stage = ? AND id <> ?"
+            " ORDER BY score DESC LIMIT 1",
+            (campaign_id, stage, but),
+        )
+    if best is not None and best >= score:
         return []
     rows = await reader.all(
         "SELECT avg(v.score) AS score FROM experiments AS e JOIN evaluations AS v ON v.experiment_id = e.id"

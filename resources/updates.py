@@ -65,7 +65,7 @@ async def publish_updates(laboratory: Laboratory, bus: UpdatesBus) -> None:
 def addresses(event: Event) -> list[str]:
     """The resources that an event changes."""
     changed = [f"evolve://campaigns/{short_id('c', event.campaign_id)}"]
-    if event.kind.startswith(("campaign", "experiment")):
+    if event.kind.startswith(("campaign", "experiment", "judgement")):
         changed.append("evolve://campaigns")
     if event.kind in ("node_added", "experiment_finished", "experiment_quarantined", "parent_sampled"):
         changed.append(f"{changed[0]}/provenance")

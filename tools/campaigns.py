@@ -24,6 +24,7 @@ from .answers import (
     anticipated,
     without_none,
 )
+from .judge_endpoint import JudgeEndpoint
 from .judgement import rubric_fields
 from .knowledge import seed_items
 from .laboratory import Laboratory
@@ -139,7 +140,7 @@ class CampaignTools:
             baseline={"node": short_id("n", node_id), "experiment": short_id("e", experiment_id)},
             budget=settings.budget.model_dump(exclude_none=True),
             cognition_items=await cognition.count(workspace.read, chosen.name) if settings.cognition else None,
-            judge=_judge_in_short(chosen, domain),
+            judge=_judge_in_short(chosen, domain, self._laboratory.judge),
             notice=Shown.by(settings).notice,
             brief=chosen.brief[:7000],
             next=f"wait_experiment(experiments=['{short_id('e', experiment_id)}']), then "
@@ -249,13 +250,14 @@ def _given(settings: CampaignSettings, options: CampaignOptions) -> dict[str, An
     return changes
 
 
-def _judge_in_short(domain: Domain, called: str) -> str | None:
+def _judge_in_short(domain: Domain, called: str, endpoint: JudgeEndpoint | None) -> str | None:
     rubric = domain.spec.judge
     if rubric is None:
         return None
+    by = f" The user has set up a judge, {endpoint.model}: by='endpoint'." if endpoint is not None else ""
     return (
         f"Scored nodes are judged too (record_judgement), by {', '.join(rubric.criteria)}; list_domains(domain="
-        f"{called!r}) shows the rubric. score = {1 - rubric.weight:.3g} * metric + {rubric.weight:.3g} * judge."
+        f"{called!r}) shows the rubric. score = {1 - rubric.weight:.3g} * metric + {rubric.weight:.3g} * judge." + by
     )
 
 

@@ -261,7 +261,7 @@ def _after(experiment: Experiment, node: Node, *, analyse: bool) -> str:
         return f"Not the candidate's fault. Mend the cause, then promote_node(node='{own}') runs it again."
     if node.unjudged:
         then = f", and record_analysis(node='{own}', report=..., lessons=[...])" if analyse else ""
-        return f"record_judgement(node='{own}', marks=...) by the domain's rubric{then}."
+        return f"record_judgement(node='{own}', ...) by the domain's rubric{then}."
     if not analyse:
         return f"sample_nodes(campaign='{short_id('c', experiment.campaign_id)}')."
     return f"record_analysis(node='{own}', report=..., lessons=[...]): why did it come out like this?"

@@ -168,18 +168,14 @@ def judgement_fields(judgement: NewJudgement) -> dict[str, Any]:
             "by": judgement.judge,
             "model": judgement.model,
             "marks": {name: number(mark) for name, mark in judgement.marks.items()},
-            "comment": excerpt(judgement.comment, 600) or None,
+            "comment": excerpt(judgement.comment, 400) or None,
         }
     )
 
 
 def judgement_lines(found: list[Judgement]) -> list[dict[str, Any]]:
-    """The last judgements of a node, those that count marked as such."""
-    latest = {judgement.judge: judgement for judgement in found}
-    return [
-        judgement_fields(judgement) | ({"counts": True} if latest[judgement.judge] is judgement else {})
-        for judgement in found[-4:]
-    ]
+    """The judgements of a node that count: the latest of each judge."""
+    return [judgement_fields(judgement) for judgement in {judgement.judge: judgement for judgement in found}.values()]
 
 
 def rubric_fields(rubric: Rubric) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -103,6 +104,7 @@ class Laboratory:
             with self.paths.daemon_log.open("ab") as log:
                 self._started = subprocess.Popen(
                     self._engineer_command,
+                    env=_without_keys(os.environ),
                     start_new_session=True,  # it outlives the server, and the client that kills the server's group
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -141,6 +143,15 @@ class Laboratory:
             if time.monotonic() >= give_up:
                 return found
             await asyncio.sleep(min(WAIT_POLL_S, max(give_up - time.monotonic(), 0.0)))
+
+
+def _without_keys(environment: Mapping[str, str]) -> dict[str, str]:
+    """The engineer talks to no endpoint, and runs programs that would like to."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not (name.startswith("ASI_EVOLVE_") and name.endswith("_API_KEY"))
+    }
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -72,7 +72,7 @@ def _judging_advice(campaign: Campaign, unjudged: list[int]) -> str | None:
     if not unjudged:
         return None
     first, domain = short_id("n", unjudged[0]), campaign.domain
-    return f"record_judgement(node='{first}', marks=...) by the rubric that list_domains(domain={domain!r}) shows."
+    return f"record_judgement(node='{first}', ...) by the rubric that list_domains(domain={domain!r}) shows."
 
 
 def _advice(

@@ -2,10 +2,12 @@
 
 import anyio
 import pytest
+from asi_evolve.database import events
 from asi_evolve.database.workspace import open_workspace
-from asi_evolve.resources.updates import publish_updates
+from asi_evolve.resources.updates import addresses, publish_updates
 
 from ..tools.conftest import open_bench, settle
+from ..tools.test_judgement import ESSAY_DOMAIN
 
 pytestmark = pytest.mark.anyio
 
@@ -34,17 +36,17 @@ async def heard(subscription, wanted):
 async def test_an_experiment_that_another_process_finishes_is_announced(published):
     campaign = await published.campaign()
     queued = await published.queue(campaign, 2.0)
-    addresses = {
+    wanted = {
         "evolve://campaigns",
         "evolve://campaigns/c1",
         f"evolve://nodes/{queued['node']}",
         f"evolve://experiments/{queued['experiment']}/log",
         f"evolve://experiments/{queued['experiment']}/progress",
     }
-    async with published.client.listen(resource_subscriptions=sorted(addresses)) as subscription:
+    async with published.client.listen(resource_subscriptions=sorted(wanted)) as subscription:
         async with open_workspace(published.root) as other:
             await settle(other, int(queued["experiment"][1:]), score=2.0)
-        await heard(subscription, addresses)
+        await heard(subscription, wanted)
         shown = await published.client.read_resource(f"evolve://nodes/{queued['node']}")
         assert '"score": 2.0' in shown.contents[0].text, "what is read after the announcement is new"
 
@@ -68,6 +70,15 @@ async def test_an_analysis_and_a_change_of_settings_are_announced(published):
     async with published.client.listen(resource_subscriptions=["evolve://campaigns/c1"]) as subscription:
         await published.call("update_campaign", campaign=campaign, seeds=3)
         await heard(subscription, {"evolve://campaigns/c1"})
+
+
+async def test_a_judgement_changes_every_address_that_shows_the_score(bench):
+    await bench.campaign(domain=ESSAY_DOMAIN, score=4.0)
+    reader = (await bench.workspace()).read
+    before = (await events.after(reader, 0))[-1].id
+    await bench.call("record_judgement", node="n1", marks={"clarity": 5, "depth": 5})
+    (judged,) = await events.after(reader, before)
+    assert set(addresses(judged)) == {"evolve://campaigns", "evolve://campaigns/c1", "evolve://nodes/n1"}
 
 
 async def test_nothing_is_opened_before_somebody_needs_the_workspace(published):

@@ -24,10 +24,10 @@ async def workspace(tmp_path):
         yield opened
 
 
-async def write(workspace, campaign, words):
-    """Order a program that writes so many different words; (its experiment's number, its own)."""
-    text = " ".join("a" * (place + 1) for place in range(words))
-    program = f"def essay(seed):\n    return {text!r}\n"
+async def write(workspace, campaign, words, lucky=0):
+    """Order a program that writes so many different words, with seed 1 more where it is lucky; (its experiment's
+    number, its own)."""
+    program = f"def essay(seed):\n    return ' '.join('a' * (n + 1) for n in range({words} + {lucky} * (seed == 1)))\n"
     async with workspace.transaction() as tx:
         node = await nodes.add(tx, nodes.NewNode(campaign, "n", "m", {"essay.py": program}, program))
         return await order(tx, campaign, node, "explore", [0]), node
@@ -77,5 +77,17 @@ async def test_what_judges_say_neither_holds_a_score_nor_hides_one_that_is_too_g
         assert best.id == peers[0][1]
         far, node = await write(workspace, campaign, 120)
         held = await finished(workspace, far)
+        first, lucky = await write(workspace, campaign, 15, lucky=120)
+        assert (await finished(workspace, first)).score == 15.0
+        await judge(workspace, lucky, 0.5)
+        async with workspace.transaction() as tx:
+            again = await order(tx, campaign, lucky, "explore", [1])
+        refused = await finished(workspace, again)
     assert (held.quarantine.cause, held.quarantine.score, held.outcome) == ("outlier", 120.0, Outcome.SCORED)
     assert (await nodes.get(workspace.read, node)).metric_score == 120.0
+    former = refused.quarantine.former
+    assert (refused.outcome, former.value, former.judging) == (
+        Outcome.REJECTED,
+        0.75 * 15 + 0.25 * 20,
+        Judging(metric=15.0, quality=0.5),
+    )

@@ -119,6 +119,6 @@ async def test_a_client_of_either_era_is_served(tmp_path, mode):
         command=COMMAND[0], args=[*COMMAND[1:], "serve"], env=environment(ASI_EVOLVE_HOME=str(tmp_path / "w"))
     )
     async with Client(server, mode=mode) as client:
-        assert len((await client.list_tools()).tools) == 15
+        assert len((await client.list_tools()).tools) == 16
         assert (await client.call_tool("campaign_status", {})).structured_content["campaigns"] == []
         assert (tmp_path / "w" / "evolve.db").exists()

@@ -5,11 +5,13 @@ import json
 import logging
 import re
 import sqlite3
+import sys
 
 import pytest
 from asi_evolve.server.settings import Settings
 from pydantic import ValidationError
 
+from ..waiting import until_async
 from .chat_server import ChatServer, completion, marks
 from .conftest import open_bench
 from .test_judgement import ESSAY_DOMAIN, combined, essay
@@ -68,7 +70,8 @@ async def test_agent_and_endpoint_count_with_their_mean(bench, chat):
     answer = await bench.call("record_judgement", node="n1", marks={"clarity": 2, "depth": 2})
     assert answer["score"] == pytest.approx(combined(4.0, 0.6))
     assert answer["mean_mark"] == 6.0
-    assert [entry["counts"] for entry in (await bench.call("get_node", node="n1"))["judgements"]] == [True, True]
+    shown = (await bench.call("get_node", node="n1"))["judgements"]
+    assert [(entry["by"], entry.get("model")) for entry in shown] == [("endpoint", "critic-1"), ("agent", None)]
 
 
 async def test_a_hostile_candidate_reaches_the_judge_inside_its_quotation_alone(bench, chat):
@@ -197,6 +200,23 @@ async def test_an_endpoint_that_repeats_the_key_does_not_betray_it(bench, chat, 
     assert KEY not in json.dumps(await bench.call("get_node", node="n1"))
     assert caplog.records
     assert KEY not in caplog.text
+
+
+async def test_the_agent_is_told_that_a_judge_is_set_up(bench):
+    started = await bench.call("start_campaign", domain=ESSAY_DOMAIN)
+    assert "critic-1: by='endpoint'" in started["judge"]
+
+
+async def test_the_engineer_does_not_get_the_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("ASI_EVOLVE_JUDGE_API_KEY", KEY)
+    monkeypatch.setenv("ASI_EVOLVE_HOME_OF_A_TEST", "here")
+    seen = tmp_path / "environment"
+    command = [sys.executable, "-c", f"import os; open({str(seen)!r}, 'w').write(repr(dict(os.environ)) + 'end')"]
+    async with open_bench(tmp_path / "workspace", engineer_command=command) as bench:
+        await bench.call("start_campaign", domain=ESSAY_DOMAIN)
+        await until_async(lambda: seen.exists() and seen.read_text().endswith("end"))
+    assert "ASI_EVOLVE_HOME_OF_A_TEST" in seen.read_text()
+    assert KEY not in seen.read_text()
 
 
 async def test_marks_and_comment_are_the_endpoints_own(bench, chat):
