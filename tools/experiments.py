@@ -232,7 +232,7 @@ async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[st
         parent = await nodes.get(workspace.read, node.parents[0])
         if parent.score is not None:
             fields["parent"] = {"node": short_id("n", parent.id), "score": parent.score}
-            if experiment.score is not None:
+            if experiment.score is not None and runs:
                 fields |= await evidence.gain_fields(workspace, parent, node, runs[-1].evaluation.stage)
     best = await nodes.listed(workspace.read, node.campaign_id, limit=1)
     if best and best[0].score is not None:
