@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .comparison import MORE_SEEDS, SeedScores, certainty, difference
+from .comparison import MORE_SEEDS, Difference, SeedScores, certainty, difference
 
 MANY = 10
 """From so many scored nodes on the best of them is told to be partly the luckiest."""
+MOST_SEEDS = 64
+"""Of one experiment."""
 
 
 @dataclass(frozen=True)
@@ -39,26 +41,26 @@ def lead(ranking: Sequence[Standing], scored: int) -> str | None:
     rivals = [other for other in others if other.stage == best.stage]
     if not rivals:
         return _another_stage(best, others[0])
+    found = difference(rivals[0].scores, best.scores)
     close = [rival.name for rival in rivals[1:] if difference(rival.scores, best.scores).inside_noise]
-    more = f", and so {'are' if len(close) > 1 else 'is'} {', '.join(close)}" if close else ""
-    curse = f" The best of {scored} is partly the luckiest: expect less with fresh seeds." if scored >= MANY else ""
-    return f"{_over(best, rivals[0])}{more}.{curse}"
+    more = f"; its lead over {', '.join(close)} is inside the noise" if close else ""
+    by_luck = scored >= MANY and found.without != "same every time"
+    curse = f" The best of {scored} is partly the luckiest: expect less with fresh seeds." if by_luck else ""
+    return f"{_over(found, best.name, rivals[0].name)}{more}.{curse}"
 
 
-def _over(best: Standing, rival: Standing) -> str:
-    found = difference(rival.scores, best.scores)
+def _over(found: Difference, best: str, rival: str) -> str:
     unknown = "not known: " if found.without == "few seeds" else ""
-    if found.mean == 0:
-        lead_ = f"{best.name} and {rival.name} score the same"
-    else:
-        lead_ = f"{best.name} {'leads' if found.mean > 0 else 'trails'} {rival.name} by {abs(found.mean):.4g}"
+    gap = f"{'leads' if found.mean > 0 else 'trails'} {rival} by {abs(found.mean):.4g}"
+    lead_ = f"{best} {gap}" if found.mean else f"{best} and {rival} score the same"
     count, other = found.seeds
     seeds = f"{count} shared seed{'s' if count > 1 else ''}" if found.paired else f"{other} and {count} different seeds"
-    return f"{unknown}{lead_} ({seeds}), {certainty(found, rival.name, best.name)}"
+    return f"{unknown}{lead_} ({seeds}), {certainty(found, rival, best)}"
 
 
 def _another_stage(best: Standing, other: Standing) -> str:
+    seeds = min(max(len(best.scores), MORE_SEEDS), MOST_SEEDS)
     return (
         f"not known: {best.name} was scored at stage {best.stage} and {other.name} at {other.stage}, which do not "
-        f"compare; promote_node(node='{other.name}', stage='{best.stage}', seeds={max(len(best.scores), MORE_SEEDS)})."
+        f"compare; promote_node(node='{other.name}', stage='{best.stage}', seeds={seeds})."
     )

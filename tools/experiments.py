@@ -232,7 +232,7 @@ async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[st
         parent = await nodes.get(workspace.read, node.parents[0])
         if parent.metric_score is not None:
             fields["parent"] = compared_fields(parent)
-            if experiment.score is not None:
+            if experiment.score is not None and runs:
                 fields |= await evidence.gain_fields(workspace, parent, node, runs[-1].evaluation.stage)
             fields["node_gain"] = evidence.gain_of_judged(parent, node)
     best = await nodes.listed(workspace.read, node.campaign_id, limit=1)

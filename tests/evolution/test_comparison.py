@@ -135,8 +135,21 @@ def test_a_lead_inside_the_noise_names_every_rival_it_may_not_lead():
     ranking = [standing("n7", 1.0, 3.0), standing("n5", 1.9, 2.0), standing("n3", 1.8, 2.0), standing("n1", -9.0, -7.0)]
     text = lead(ranking, scored=4)
     assert "n7 leads n5 by 0.05 (2 shared seeds), inside the noise (95 % interval" in text
-    assert "and so is n3" in text
+    assert "; its lead over n3 is inside the noise." in text
     assert "n1" not in text
+
+
+def test_a_rival_further_down_may_be_closer_than_the_second():
+    ranking = [standing("n7", 2.0, 2.1, 2.2), standing("n5", 1.0, 1.11, 1.19), standing("n3", -9.0, 2.0, 9.0)]
+    text = lead(ranking, scored=4)
+    assert "n7 leads n5 by 1 (3 shared seeds), outside the noise" in text
+    assert text.endswith("; its lead over n3 is inside the noise.")
+
+
+def test_candidates_that_score_the_same_with_every_seed_are_not_called_lucky():
+    text = lead([standing("n7", 2.0, 2.0), standing("n5", 1.0, 1.0)], scored=50)
+    assert text.startswith("n7 leads n5 by 1 (2 shared seeds), exactly as much with every seed seen")
+    assert "luckiest" not in text
 
 
 def test_a_lead_with_one_seed_each_is_not_known_and_says_what_to_do():
