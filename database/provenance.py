@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from ..evolution.provenance import ItemUse, Origins, best_count
 from ..evolution.statistics import Mean, mean
-from .connection import Reader, Row, Transaction
+from .connection import Reader, Transaction
 
 
 async def count_retrievals(tx: Transaction, campaign_id: int, cognition_ids: Sequence[int]) -> None:
@@ -62,70 +64,52 @@ async def _counted(reader: Reader, select: str, parameters: Sequence[int]) -> Or
     )
 
 
-# Walked from the campaign's nodes to what inspired them (CROSS JOIN keeps SQLite to that order): both lie in order.
+# Walked from the campaign's nodes to what inspired them (CROSS JOIN keeps SQLite to that order): both lie in order. To
+# add up in SQL would sort every link by its item first, which costs more than to fetch them.
 _USES = """
-    WITH uses AS MATERIALIZED (
-        SELECT i.ref_id AS item, n.score - p.score AS gain,
-               n.outcome IS NOT NULL AND n.outcome NOT IN ('scored', 'cancelled', 'lost', 'infrastructure_error')
-                   AS failed
-        FROM nodes AS n CROSS JOIN inspirations AS i ON i.node_id = n.id AND i.kind = 'k'
-        LEFT JOIN lineage AS l ON l.node_id = n.id AND l.position = 0
-        LEFT JOIN nodes AS p ON p.id = l.parent_id AND p.score_stage = n.score_stage
-        WHERE n.campaign_id = ?1),
-    sums AS MATERIALIZED (
-        SELECT item, count(*) AS used, sum(failed) AS failed, count(gain) AS compared, avg(gain) AS mean
-        FROM uses GROUP BY item),
-    spread AS (
-        SELECT uses.item, sum((gain - mean) * (gain - mean)) AS squares
-        FROM uses JOIN sums USING (item) WHERE gain IS NOT NULL GROUP BY uses.item)
-    SELECT c.id, c.title, c.origin, ifnull(r.times, 0) AS retrieved, ifnull(s.used, 0) AS used,
-           ifnull(s.failed, 0) AS failed, ifnull(s.compared, 0) AS compared, s.mean, d.squares
-    FROM (SELECT item FROM sums UNION SELECT cognition_id FROM retrievals WHERE campaign_id = ?1) AS known
-    JOIN cognition AS c ON c.id = known.item
-    LEFT JOIN retrievals AS r ON r.campaign_id = ?1 AND r.cognition_id = c.id
-    LEFT JOIN sums AS s ON s.item = c.id LEFT JOIN spread AS d ON d.item = c.id
-    ORDER BY c.id
+    SELECT i.ref_id AS item, n.score - p.score AS gain,
+           n.outcome IS NOT NULL AND n.outcome NOT IN ('scored', 'cancelled', 'lost', 'infrastructure_error') AS failed
+    FROM nodes AS n CROSS JOIN inspirations AS i ON i.node_id = n.id AND i.kind = 'k'
+    LEFT JOIN lineage AS l ON l.node_id = n.id AND l.position = 0
+    LEFT JOIN nodes AS p ON p.id = l.parent_id AND p.score_stage = n.score_stage
+    WHERE n.campaign_id = ?
 """
 
 
 async def item_uses(reader: Reader, campaign_id: int) -> list[ItemUse]:
     """Every item that an answer of the campaign showed or that one of its candidates names, oldest first."""
-    rows = await reader.all(_USES, (campaign_id,))
+    gains: dict[int, list[float]] = {}
+    used: Counter[int] = Counter()
+    failed: Counter[int] = Counter()
+    for item, gain, has_failed in await reader.all(_USES, (campaign_id,)):
+        used[item] += 1
+        failed[item] += has_failed
+        if gain is not None and math.isfinite(gain):
+            gains.setdefault(item, []).append(gain)
+    retrieved = {
+        row["cognition_id"]: row["times"]
+        for row in await reader.all("SELECT cognition_id, times FROM retrievals WHERE campaign_id = ?", (campaign_id,))
+    }
+    known = json.dumps(sorted(used.keys() | retrieved.keys()))
+    rows = await reader.all(
+        "SELECT id, title, origin FROM cognition WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id", (known,)
+    )
     return [
         ItemUse(
             id=row["id"],
             title=row["title"],
             origin=row["origin"],
-            retrieved=row["retrieved"],
-            used=row["used"],
-            failed=row["failed"],
-            gain=await _gain(reader, campaign_id, row),
+            retrieved=retrieved.get(row["id"], 0),
+            used=used[row["id"]],
+            failed=failed[row["id"]],
+            gain=_gain(gains.get(row["id"], [])),
         )
         for row in rows
     ]
 
 
-async def _gain(reader: Reader, campaign_id: int, row: Row) -> Mean | None:
-    count = row["compared"]
-    if not count:
-        return None
-    if not math.isfinite(row["mean"]) or not math.isfinite(row["squares"]):
-        return await _gain_of_giants(reader, campaign_id, row["id"])
-    return Mean(row["mean"], math.sqrt(row["squares"] / (count * (count - 1))) if count > 1 else None, count)
-
-
-async def _gain_of_giants(reader: Reader, campaign_id: int, item: int) -> Mean | None:
-    """Scores such as 1e308 overflow the sums in SQL, and their squares much sooner; these are added with care."""
-    rows = await reader.all(
-        "SELECT n.score - p.score AS gain FROM inspirations AS i JOIN nodes AS n ON n.id = i.node_id"
-        " JOIN lineage AS l ON l.node_id = n.id AND l.position = 0"
-        " JOIN nodes AS p ON p.id = l.parent_id AND p.score_stage = n.score_stage"
-        " WHERE i.kind = 'k' AND i.ref_id = ? AND n.campaign_id = ? AND n.score IS NOT NULL AND p.score IS NOT NULL",
-        (item, campaign_id),
-    )
-    gains = [row["gain"] for row in rows if math.isfinite(row["gain"])]
+def _gain(gains: Sequence[float]) -> Mean | None:
     if not gains:
         return None
     found = mean(gains)
-    stderr = found.stderr if found.stderr is not None and math.isfinite(found.stderr) else None
-    return Mean(found.value, stderr, found.seeds) if math.isfinite(found.value) else None
+    return found if found.stderr is None or math.isfinite(found.stderr) else found._replace(stderr=None)

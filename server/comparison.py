@@ -180,7 +180,7 @@ def _cell(point: Point | None) -> str:
     if point is None:
         return ""
     value = f"{point.value:.7g}"
-    return value if point.low == point.high else f"{value} [{point.low:.7g}, {point.high:.7g}]"
+    return value if point.low == point.high else f"{value}\n{point.low:.7g} to {point.high:.7g}"
 
 
 def _measures(entry: ComparedArm) -> dict[str, str]:

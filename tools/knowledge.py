@@ -146,6 +146,16 @@ async def recall(workspace: Workspace, text: str, view: Outlook, top_k: int, tag
     )
 
 
+async def lessons_elsewhere(workspace: Workspace, text: str, view: Outlook, most: int) -> list[Lesson]:
+    """The lessons of the other campaigns in view that fit a question best. They are looked for apart: a campaign's own
+    are nearer to its nodes and would take every place."""
+    others = [campaign.id for campaign in view.within if campaign.id != view.home.id]
+    if not others:
+        return []
+    found = await workspace.documents.find(text, "lesson", campaigns=others, limit=most)
+    return await Shown.by(view.home.settings).numbered_lessons(workspace.read, [hit.ref_id for hit in found.hits])
+
+
 async def lesson_marks(workspace: Workspace, view: Outlook, lessons: Sequence[Lesson]) -> dict[int, dict[str, Any]]:
     """Lesson number to where it comes from, if from elsewhere, and the item that it has become."""
     promoted = await Shown.by(view.home.settings).promoted(workspace.read, lessons)

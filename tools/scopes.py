@@ -25,18 +25,13 @@ class Outlook:
     scope: Scope
     within: tuple[Campaign, ...]
     """All of them, the one that asks among them, oldest first."""
+    domains: tuple[str | None, ...]
+    """Names of the domains whose cognition is in view, besides knowledge for every domain; `None` is all of them."""
 
     @property
     def numbers(self) -> list[int] | None:
         """Theirs; `None` is every campaign."""
         return None if self.scope == "all" else [campaign.id for campaign in self.within]
-
-    @property
-    def domains(self) -> list[str | None]:
-        """Names of the domains whose cognition is in view; `None` is that of every domain."""
-        if self.scope == "all":
-            return [None]
-        return list(dict.fromkeys([self.home.domain_name, *(campaign.domain_name for campaign in self.within)]))
 
     def mark(self, campaign_id: int) -> dict[str, Any]:
         """Where a hit comes from, if from elsewhere."""
@@ -50,6 +45,11 @@ class Outlook:
         return {} if domain in (None, self.home.domain_name) else {"domain": domain}
 
 
+def at_home(home: Campaign) -> Outlook:
+    """A campaign alone, with the cognition of its domain."""
+    return Outlook(home, "campaign", (home,), (home.domain_name,))
+
+
 async def outlook(reader: Reader, home: Campaign, scope: Scope) -> Outlook:
     """What a search of a campaign looks into.
 
@@ -57,16 +57,17 @@ async def outlook(reader: Reader, home: Campaign, scope: Scope) -> Outlook:
         BadInput: the campaign belongs to no research program, but the search asks for it.
     """
     if scope == "campaign":
-        return Outlook(home, scope, (home,))
+        return at_home(home)
     if scope == "all":
-        return Outlook(home, scope, tuple(await campaigns.every(reader)))
+        return Outlook(home, scope, tuple(await campaigns.every(reader)), (None,))
     if home.program is None:
         own = short_id("c", home.id)
         raise BadInput(
             f"Expected {own} to belong to a research program, but it has none. Look into scope='all', or make it part "
             f"of one with update_campaign(campaign='{own}', program=...)."
         )
-    return Outlook(home, scope, tuple(await campaigns.of_program(reader, home.program)))
+    within = tuple(await campaigns.of_program(reader, home.program))
+    return Outlook(home, scope, within, tuple(dict.fromkeys([home.domain_name, *(one.domain_name for one in within)])))
 
 
 async def of_program(reader: Reader, home: Campaign) -> Outlook:

@@ -39,6 +39,7 @@ async def test_an_experiment_that_another_process_finishes_is_announced(publishe
     wanted = {
         "evolve://campaigns",
         "evolve://campaigns/c1",
+        "evolve://campaigns/c1/provenance",
         f"evolve://nodes/{queued['node']}",
         f"evolve://experiments/{queued['experiment']}/log",
         f"evolve://experiments/{queued['experiment']}/progress",

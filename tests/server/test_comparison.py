@@ -71,7 +71,7 @@ def test_another_stage_can_be_compared(workspace, tmp_path, capsys):
 def test_people_get_tables_and_a_drawing(workspace, tmp_path):
     ended = cli("compare", "c3", "c1", "c2", "--workspace", workspace, "--output", tmp_path / "a.svg", COLUMNS="160")
     assert ended.returncode == 0, ended.stderr
-    for words in ("cognition off", "cognition on", "6 [3, 9]", "c1, c2", "1 of 5: 1 candidate_error", "Wrote"):
+    for words in ("cognition off", "cognition on", "3 to 9", "c1, c2", "1 of 5: 1 candidate_error", "Wrote"):
         assert words in ended.stdout, words
     drawn = ElementTree.parse(tmp_path / "a.svg")
     texts = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]

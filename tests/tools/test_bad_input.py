@@ -155,7 +155,11 @@ NUMBERS = {
 TEXTS = {
     "a question about nothing": ("search_cognition", {"campaign": "c1"}, ["query", "empty"]),
     "a long question": ("search_cognition", {"campaign": "c1", "query": "q" * 4001}, ["query", "at most 4000"]),
-    "a change of nothing": ("update_campaign", {"campaign": "c1"}, ["budget, sampler, seeds or options", "none"]),
+    "a change of nothing": (
+        "update_campaign",
+        {"campaign": "c1"},
+        ["program or options", "none"],
+    ),
     "an empty report": ("record_analysis", {"node": "n1", "report": "\n"}, ["report", "empty"]),
     "a long report": ("record_analysis", {"node": "n1", "report": "r" * 8001}, ["report", "at most 8000"]),
     "an empty lesson": ("record_analysis", {"node": "n1", "report": "r", "lessons": ["l", ""]}, ["lesson 2", "empty"]),

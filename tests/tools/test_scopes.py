@@ -52,8 +52,16 @@ async def test_a_sample_brings_lessons_of_its_program_and_of_no_other(bench, nei
     sample = await bench.call("sample_nodes", campaign="c1")
     marks = {lesson["text"]: lesson.get("campaign") for lesson in sample["lessons"]}
     assert marks == {"Wombats dig 1.": None, "Wombats dig 2.": "c2"}
+    assert "domain" not in str(sample["cognition"]), "other domains' cognition has to be asked for"
     alone = await bench.call("sample_nodes", campaign="c3")
     assert [lesson["text"] for lesson in alone["lessons"]] == ["Wombats dig 3."]
+
+
+async def test_lessons_from_elsewhere_have_places_beside_many_of_the_nodes_own(bench, neighbours):
+    own = [f"Wombats dig deeper, part {part}." for part in range(8)]
+    await bench.call("record_analysis", node="n5", report="Wombats.", lessons=own)
+    sample = await bench.call("sample_nodes", campaign="c1")
+    assert [lesson.get("campaign") for lesson in sample["lessons"]] == [None, None, None, None, "c2"]
 
 
 async def test_what_was_tried_elsewhere_is_found_and_marked(bench, neighbours):
