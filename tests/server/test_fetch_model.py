@@ -59,14 +59,14 @@ class Web:
     def __init__(self, root, url):
         self.root, self.url, self.served = root, url, {}
 
-    def hub(self, published, **instead):
+    def hub(self, source, **instead):
         folder = self.root / weights.REPOSITORY / "resolve" / weights.REVISION
         folder.mkdir(parents=True)
         for file in weights.FILES:
             if file.name in instead:
                 (folder / file.name).write_bytes(instead[file.name])
             else:
-                (folder / file.name).symlink_to(published / file.name)
+                (folder / file.name).symlink_to(source / file.name)
 
     def index(self, wheel):
         """An index with one project."""
