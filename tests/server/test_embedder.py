@@ -13,7 +13,7 @@ from asi_evolve.server.settings import Settings
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from ..database.embedders.conftest import endpoint, published  # noqa: F401 -- fixtures
+from ..database.embedders.conftest import endpoint, machine, published  # noqa: F401 -- fixtures
 from .conftest import COMMAND, environment
 
 KEY = "sk-very-secret-0123456789"
@@ -86,12 +86,12 @@ def test_the_doctor_says_from_where_the_weights_come(tmp_path, published):  # no
     assert "SHA-256 as published" in told.text
 
 
-def test_the_doctor_says_when_there_are_no_weights_and_how_to_get_them(tmp_path):
-    told = finding(tmp_path, embedder_weights=tmp_path)
+def test_the_doctor_says_when_there_are_no_weights_and_how_to_get_them(tmp_path, machine):  # noqa: F811
+    told = finding(tmp_path)
     assert (told.state, told.text.split(":")[0]) == ("optional", "lexical")
     assert told.remedy == weights.REMEDY
-    told = finding(tmp_path, embedder="minilm", embedder_weights=tmp_path)
-    assert (told.state, str(tmp_path) in told.text) == ("warning", True)
+    told = finding(tmp_path, embedder="minilm")
+    assert (told.state, str(weights.own_cache()) in told.text) == ("warning", True)
     assert finding(tmp_path, embedder="lexical").state == "ok"
 
 

@@ -1,7 +1,7 @@
 """Weights where a machine has them, and an endpoint on this machine that says what a test tells it to."""
 
 import json
-import os
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -13,14 +13,24 @@ from asi_evolve.evolution.errors import EmbedderUnavailable
 @pytest.fixture(scope="session")
 def published():
     """A folder with the published weights."""
-    named = os.environ.get("ASI_EVOLVE_EMBEDDER_WEIGHTS")
     for place in weights.there():
         try:
             weights.check(place)
         except EmbedderUnavailable:
             continue
         return place.folder
-    pytest.skip(f"needs the weights of all-MiniLM-L6-v2{f', which {named} lacks' if named else ''}: {weights.REMEDY}")
+    pytest.skip(f"needs the weights of all-MiniLM-L6-v2: {weights.REMEDY}")
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine with nothing: no cache, no package."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setitem(sys.modules, weights.PACKAGE, None)  # as if it were not installed
+    return tmp_path
 
 
 def embeddings(request, dimension=4, *, backwards=False):

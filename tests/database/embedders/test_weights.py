@@ -11,17 +11,6 @@ from asi_evolve.evolution.errors import EmbedderUnavailable
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def machine(tmp_path, monkeypatch):
-    """A machine with nothing: no cache, no package."""
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setitem(sys.modules, weights.PACKAGE, None)  # as if it were not installed
-    return tmp_path
-
-
 def lay(folder, content=b"anything"):
     folder.mkdir(parents=True, exist_ok=True)
     for file in weights.FILES:
