@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ..database.embedders.choice import EmbedderOptions
+from ..database.embedders.weights import there
 from ..tools.judge_endpoint import JudgeEndpoint
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -151,9 +152,12 @@ class Settings(BaseSettings):
     @field_validator("embedder_weights")
     @classmethod
     def _folder_of_weights(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.expanduser().is_dir():
-            raise ValueError(f"expected a folder with model.safetensors and tokenizer.json, but {value} is none")
-        return value.expanduser().absolute() if value is not None else None
+        if value is None:
+            return None
+        folder = value.expanduser().absolute()
+        if not there(folder):
+            raise ValueError(f"expected a folder with model.safetensors and tokenizer.json, but {folder} lacks them")
+        return folder
 
     @model_validator(mode="after")
     def _whole_endpoints(self) -> Self:

@@ -115,7 +115,7 @@ WRONG = {
     "http_token": ["too short"],
     "log_level": ["loud"],
     "embedder": ["bert"],
-    "embedder_weights": ["/nowhere"],
+    "embedder_weights": ["/nowhere", "/tmp"],
     "embedder_url": ["example.org/v1", "ftp://example.org", "https://", "https://a:b@example.org", "https://e.org?k=1"],
     "embedder_api_key": ["two words", "line\nend", "schlüssel"],
     "embedder_dimension": ["0", "40000"],
