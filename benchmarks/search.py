@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
 import resource
 import statistics
@@ -23,8 +22,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # two threads collapse on a busy machine
 
 import numpy as np
 from asi_evolve.database import documents
