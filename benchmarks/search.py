@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
 import resource
 import statistics
@@ -23,8 +22,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # two threads collapse on a busy machine
 
 import numpy as np
 from asi_evolve.database import documents
@@ -168,8 +165,10 @@ def resident_mb() -> float:
 
 async def filled(library: Library, texts: int, console: Console) -> None:
     begin = time.perf_counter()
-    await library.fill(texts)
-    console.print(f"{2 * texts:,} texts stored in {time.perf_counter() - begin:.0f} s", highlight=False)
+    if not await library.workspace.read.value("SELECT count(*) FROM documents"):
+        await library.fill(texts)
+    stored = await library.workspace.read.value("SELECT count(*) FROM documents")
+    console.print(f"{stored:,} texts stored in {time.perf_counter() - begin:.0f} s", highlight=False)
     begin = time.perf_counter()
     await library.workspace.documents.catch_up()
     console.print(
@@ -181,26 +180,36 @@ async def filled(library: Library, texts: int, console: Console) -> None:
         console.print(f"first search in {question.kind}: {wall:.0f} ms; {resident_mb():.0f} MB", highlight=False)
 
 
-async def run(texts: int, rounds: int, folder: Path) -> None:
+async def encoding(library: Library, rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """What the stand-in takes of each search by meaning."""
+
+    async def encode(query: str, _: Question) -> None:
+        await RandomUnitVectors().encode_queries([query])
+
+    return {"stand-in encoder": [await timed(encode, library.text(12), QUESTIONS[0]) for _ in range(rounds)]}
+
+
+async def run(texts: int, rounds: int, root: Path) -> None:
     console = Console(width=max(110, Console().width))
     console.print(machine(), highlight=False)
-    async with open_workspace(folder / "workspace", RandomUnitVectors()) as workspace:
-        library = Library(workspace, 0)
+    async with open_workspace(root, RandomUnitVectors()) as workspace:
+        library = Library(workspace, time.time_ns())
         await filled(library, texts, console)
         table = Table(title=f"{texts:,} cognition items, {texts:,} motivations; milliseconds over {rounds} rounds")
         for heading in ("search", "way", "wall p50", "wall p95", "CPU p50", "CPU p95"):
             table.add_column(heading, justify="left" if heading in ("search", "way") else "right")
         for question in QUESTIONS:
             for name, values in (await measured(library, question, rounds)).items():
-                walls, cpus = [wall for _, wall in values], [cpu for cpu, _ in values]
-                figures = (
-                    statistics.median(walls),
-                    quantile(walls, 0.95),
-                    statistics.median(cpus),
-                    quantile(cpus, 0.95),
-                )
-                table.add_row(str(question), name, *(f"{figure:.1f}" for figure in figures))
+                add_row(table, str(question), name, values)
+        for name, values in (await encoding(library, rounds)).items():
+            add_row(table, "", name, values)
         console.print(table)
+
+
+def add_row(table: Table, search: str, way: str, values: Sequence[tuple[float, float]]) -> None:
+    cpus, walls = [cpu for cpu, _ in values], [wall for _, wall in values]
+    figures = (statistics.median(walls), quantile(walls, 0.95), statistics.median(cpus), quantile(cpus, 0.95))
+    table.add_row(search, way, *(f"{figure:.1f}" for figure in figures))
 
 
 def main() -> None:
@@ -208,9 +217,13 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=100_000, help="cognition items, and as many motivations")
     parser.add_argument("--rounds", type=int, default=40, help="queries of each kind (default 40)")
     parser.add_argument("--folder", type=Path, help="where to put the files; default: the temporary folder")
+    parser.add_argument("--workspace", type=Path, help="use and keep this workspace; it is filled where it is empty")
     options = parser.parse_args()
+    if options.workspace is not None:
+        asyncio.run(run(options.texts, options.rounds, options.workspace))
+        return
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="asi-evolve-benchmark-") as folder:
-        asyncio.run(run(options.texts, options.rounds, Path(folder)))
+        asyncio.run(run(options.texts, options.rounds, Path(folder) / "workspace"))
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ def stemmed_words(driver: Driver, texts: Sequence[str]) -> list[frozenset[str]]:
         connection.execute("BEGIN")
         connection.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", list(enumerate(texts)))
         found: list[set[str]] = [set() for _ in texts]
-        for text, word in connection.execute("SELECT doc, term FROM seen"):
-            found[text].add(word)
+        for row in connection.execute("SELECT doc, term FROM seen"):
+            found[int(row[0])].add(str(row[1]))
         return [frozenset(words) for words in found]
     finally:
         connection.close()

@@ -55,10 +55,12 @@ class VectorIndex:
         """
         async with self._embedding:
             number = await self.number()
+            of_kind, parameters = (" AND u.kind = ?", [kind]) if kind is not None else ("", [])
+            # In the order of the queue's key: to sort it anew for each batch would cost more than the model.
             rows = await self._database.read.all(
-                "SELECT d.id, d.kind, d.text FROM unembedded AS u JOIN documents AS d ON d.id = u.document_id"
-                " WHERE u.embedder_id = ? AND (?2 IS NULL OR u.kind = ?2) ORDER BY u.document_id LIMIT ?3",
-                (number, kind, BATCH),
+                "SELECT d.id, d.kind, d.text FROM unembedded AS u CROSS JOIN documents AS d ON d.id = u.document_id"
+                f" WHERE u.embedder_id = ?{of_kind} ORDER BY u.kind, u.document_id LIMIT ?",
+                [number, *parameters, BATCH],
             )
             if rows:
                 await self._store(number, rows, await packed_documents(self._embedder, [row["text"] for row in rows]))

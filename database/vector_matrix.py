@@ -10,7 +10,7 @@ import asyncio
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .connection import Reader, Row
 from .scope import DocumentKind, Scope
@@ -107,20 +107,23 @@ class VectorMatrix:
         """(vector number, highest cosine similarity to any query), highest first."""
         import numpy as np
 
-        questions = np.frombuffer(b"".join(queries), dtype="<f4").reshape(len(queries), self._dimension).T
+        questions = [np.frombuffer(query, dtype="<f4") for query in queries]
         best: list[tuple[float, int]] = []
-        for block in self._blocks:
-            similarity = (block.vectors @ questions).max(axis=1)
-            inside = self._inside(block, scope)
+        for whole in self._blocks:
+            inside = self._inside(whole, scope)
+            block = whole
+            if inside is not None and 2 * np.count_nonzero(inside) < len(inside):
+                # To copy the few rows that are inside costs less than to compare all.
+                block, inside = whole.where(inside), None
+            # Row by row: a matrix product would share these few numbers among threads, and lose by it.
+            similarity = np.max([np.vecdot(block.vectors, question) for question in questions], axis=0)
             if inside is not None:
                 similarity = np.where(inside, similarity, -np.inf)
-            top = (
-                np.argpartition(similarity, -limit)[-limit:] if limit < len(similarity) else np.arange(len(similarity))
-            )
+            top = np.argpartition(similarity, -limit)[-limit:] if limit < len(similarity) else range(len(similarity))
             best += [(float(similarity[at]), -int(block.ids[at])) for at in top if np.isfinite(similarity[at])]
         return [(-negative, similarity) for similarity, negative in heapq.nlargest(limit, best)]
 
-    def _inside(self, block: Block, scope: Scope) -> Any:
+    def _inside(self, block: Block, scope: Scope) -> NDArray[np.bool_] | None:
         """Which rows are in the scope; `None` for all."""
         import numpy as np
 
