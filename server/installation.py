@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import sys
 import tempfile
@@ -12,9 +13,11 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from ..database.connection import find_driver
+from ..database.embedders import weights
+from ..database.embedders.choice import chosen_kind, make_embedder
 from ..database.migrations import migrate
 from ..domains.loader import domain_names, find_domain
-from ..evolution.errors import EvolveError, SandboxUnavailable
+from ..evolution.errors import EmbedderUnavailable, EvolveError, SandboxUnavailable
 from ..sandbox.interpreter import describe_interpreter
 from .findings import Finding
 from .settings import Settings
@@ -26,7 +29,6 @@ EXTRAS = {
     "rl": "candidates that are reinforcement learning algorithms",
     "dti": "candidates that predict how drugs bind to targets",
     "curation": "candidates that select training data",
-    "embeddings": "search by meaning, which nothing uses yet",
     "gpu": "fast kernels, and watching the memory of GPUs",
 }
 """Each extra of pyproject.toml with what it is for; `all` and `test` are left out."""
@@ -77,9 +79,24 @@ def extension_loading(_: Settings) -> Finding:
     return Finding("sqlite extensions", "ok", f"can be loaded; sqlite-vec {found} works")
 
 
-def embedder(_: Settings) -> Finding:
-    """What search goes by."""
-    return Finding("embedder", "ok", "lexical: search is by words, and needs no model")
+def embedder(settings: Settings) -> Finding:
+    """What searches go by. Weights are loaded and an endpoint is asked, so that it is certain."""
+    options = settings.embedder_options()
+    chosen = make_embedder(options)
+    if chosen is None and options.kind == "lexical":
+        return Finding("embedder", "ok", "lexical: search is by words, as ASI_EVOLVE_EMBEDDER says")
+    if chosen is None:
+        text = "lexical: search is by words, since no weights of all-MiniLM-L6-v2 were found for search by meaning"
+        return Finding("embedder", "optional", text, weights.REMEDY)
+    try:
+        asyncio.run(chosen.prepare())
+    except EmbedderUnavailable as error:
+        remedy = "check the settings ASI_EVOLVE_EMBEDDER_*" if chosen_kind(options) == "openai" else weights.REMEDY
+        return Finding("embedder", "warning", f"search is by words: {error}", remedy)
+    text = f"{chosen.fingerprint}: {chosen.source}"
+    if options.api_key is not None and chosen.source.startswith("http://"):
+        return Finding("embedder", "warning", f"{text}; the key goes there in clear", "use https, or no key")
+    return Finding("embedder", "ok", text)
 
 
 def extras(settings: Settings) -> list[Finding]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp.server.transport_security import TransportSecuritySettings
 
+from ..database.embedders.choice import make_embedder
 from ..evolution.errors import EvolveError
 from ..resources.updates import publish_updates
 from ..tools.laboratory import Laboratory
@@ -36,7 +37,8 @@ async def serve(settings: Settings) -> None:
     Raises:
         EvolveError: the workspace cannot be used. Better said before a client connects than at its first call.
     """
-    laboratory = Laboratory(settings.home, engineer_command(settings), settings.python)
+    embedder = make_embedder(settings.embedder_options())
+    laboratory = Laboratory(settings.home, engineer_command(settings), settings.python, embedder)
     laboratory.paths.prepare()
     async with laboratory:
         server, bus = build_server(laboratory, settings)

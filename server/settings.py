@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ..database.embedders.choice import EmbedderOptions
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -55,6 +59,31 @@ class Settings(BaseSettings):
     http_token: SecretStr | None = Field(
         default=None, description="Bearer token that every HTTP client must send; at least 16 characters."
     )
+    embedder: Literal["auto", "minilm", "openai", "lexical"] = Field(
+        default="auto",
+        description="What searches go by. auto: openai where embedder_url is set, else minilm where its weights are "
+        "found, else lexical (words).",
+    )
+    embedder_weights: Path | None = Field(
+        default=None,
+        description="minilm: the folder of model.safetensors and tokenizer.json; where people have them if unset.",
+    )
+    embedder_url: str | None = Field(
+        default=None, description="openai: address of an OpenAI-compatible API, such as http://localhost:11434/v1."
+    )
+    embedder_model: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        default=None, description="openai: name of the model at embedder_url."
+    )
+    embedder_api_key: SecretStr | None = Field(default=None, description="openai: key sent as a bearer token.")
+    embedder_dimension: Annotated[int, Field(ge=1, le=32768)] | None = Field(
+        default=None, description="openai: length of vectors to ask for; what the model gives if unset."
+    )
+    embedder_timeout_s: Annotated[float, Field(gt=0, le=600)] = Field(
+        default=30.0, description="openai: seconds for a batch of texts, retries included."
+    )
+    embedder_max_characters: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
+        default=8000, description="openai: longer texts are cut to this, since models refuse what is too long for them."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="WARNING", description="What the server writes to stderr."
     )
@@ -87,6 +116,50 @@ class Settings(BaseSettings):
                 "(for instance to the output of: openssl rand -hex 24), or listen on 127.0.0.1"
             )
         return self
+
+    @field_validator("embedder_url")
+    @classmethod
+    def _plain_address(cls, value: str | None) -> str | None:
+        parts = urlsplit(value) if value is not None else None
+        if parts is not None and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query):
+            raise ValueError("expected an address such as https://api.openai.com/v1, without a query")
+        if parts is not None and "@" in parts.netloc:
+            raise ValueError("expected an address without a user: put the key in ASI_EVOLVE_EMBEDDER_API_KEY")
+        return value
+
+    @field_validator("embedder_api_key")
+    @classmethod
+    def _fit_for_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch("[!-~]+", value.get_secret_value()):
+            raise ValueError("expected a key of visible ASCII characters, without spaces or line ends")
+        return value
+
+    @field_validator("embedder_weights")
+    @classmethod
+    def _folder_of_weights(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.expanduser().is_dir():
+            raise ValueError(f"expected a folder with model.safetensors and tokenizer.json, but {value} is none")
+        return value.expanduser().absolute() if value is not None else None
+
+    @model_validator(mode="after")
+    def _whole_endpoint(self) -> Self:
+        used = self.embedder == "openai" or (self.embedder == "auto" and self.embedder_url is not None)
+        if used and (self.embedder_url is None or self.embedder_model is None):
+            raise ValueError("embedder=openai needs both ASI_EVOLVE_EMBEDDER_URL and ASI_EVOLVE_EMBEDDER_MODEL")
+        return self
+
+    def embedder_options(self) -> EmbedderOptions:
+        """What `make_embedder` takes."""
+        return EmbedderOptions(
+            kind=self.embedder,
+            weights=self.embedder_weights,
+            url=self.embedder_url,
+            model=self.embedder_model,
+            api_key=self.embedder_api_key.get_secret_value() if self.embedder_api_key is not None else None,
+            dimension=self.embedder_dimension,
+            timeout_s=self.embedder_timeout_s,
+            max_characters=self.embedder_max_characters,
+        )
 
     def gpu_devices(self) -> tuple[int, ...]:
         """Device numbers that the engineer may hand out."""

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from ..database import experiments
+from ..database.embedding import Embedder
 from ..database.workspace import Workspace, WorkspacePaths, open_workspace
 from ..evolution.errors import StorageError
 from ..evolution.models import Experiment
@@ -34,11 +35,19 @@ class Laboratory:
         root: the workspace folder.
         engineer_command: the command line that starts the engineer daemon of this workspace.
         python: interpreter for new campaigns; `None` is the server's own.
+        embedder: what searches go by; `None` is words alone.
     """
 
-    def __init__(self, root: Path, engineer_command: Sequence[str], python: str | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        engineer_command: Sequence[str],
+        python: str | None = None,
+        embedder: Embedder | None = None,
+    ) -> None:
         self.paths = WorkspacePaths(root)
         self.python = python
+        self._embedder = embedder
         self._engineer_command = list(engineer_command)
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
@@ -69,7 +78,8 @@ class Laboratory:
         async with self._opening:
             if self._workspace is None or _identity(self.paths.database) != self._identity:
                 # Where somebody removed the folder, what is written to the open file is lost with this process.
-                self._workspace = await self._stack.enter_async_context(open_workspace(self.paths.root))
+                opening = open_workspace(self.paths.root, self._embedder)
+                self._workspace = await self._stack.enter_async_context(opening)
                 self._identity = _identity(self.paths.database)
             return self._workspace
 

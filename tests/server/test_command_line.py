@@ -11,7 +11,18 @@ from asi_evolve.server.cli import main
 
 from .conftest import cli
 
-COMMANDS = ["serve", "demo", "engineer", "doctor", "check-domain", "campaigns", "export", "verify", "version"]
+COMMANDS = [
+    "serve",
+    "demo",
+    "engineer",
+    "doctor",
+    "fetch-model",
+    "check-domain",
+    "campaigns",
+    "export",
+    "verify",
+    "version",
+]
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=" ".join)

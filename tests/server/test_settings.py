@@ -33,6 +33,14 @@ def test_the_settings_are_these_and_no_others():
         "http_allowed_hosts",
         "http_token",
         "log_level",
+        "embedder",
+        "embedder_weights",
+        "embedder_url",
+        "embedder_model",
+        "embedder_api_key",
+        "embedder_dimension",
+        "embedder_timeout_s",
+        "embedder_max_characters",
     }
     assert all(field.description for field in Settings.model_fields.values())
 
@@ -102,6 +110,13 @@ WRONG = {
     "http_port": ["-1", "65536", "http"],
     "http_token": ["too short"],
     "log_level": ["loud"],
+    "embedder": ["bert"],
+    "embedder_weights": ["/nowhere"],
+    "embedder_url": ["example.org/v1", "ftp://example.org", "https://", "https://a:b@example.org", "https://e.org?k=1"],
+    "embedder_api_key": ["two words", "line\nend", "schlüssel"],
+    "embedder_dimension": ["0", "40000"],
+    "embedder_timeout_s": ["0", "nan", "inf"],
+    "embedder_max_characters": ["1"],
     "python": ["/nowhere/python", "python3", "/tmp"],
 }
 
@@ -125,6 +140,22 @@ def test_a_user_without_a_home_is_asked_for_a_workspace(monkeypatch, capsys):
     monkeypatch.setattr("platformdirs.user_data_dir", no_home)
     assert main(["campaigns"]) == 1
     assert capsys.readouterr().err.startswith("asi-evolve: ASI_EVOLVE_HOME: ")
+
+
+def test_an_endpoint_needs_an_address_and_a_model():
+    for given in ({"embedder": "openai"}, {"embedder_url": "https://example.org/v1"}):
+        with pytest.raises(ValidationError, match="ASI_EVOLVE_EMBEDDER_URL and ASI_EVOLVE_EMBEDDER_MODEL"):
+            Settings(**given)
+    Settings(embedder="minilm", embedder_url="https://example.org/v1")
+
+
+def test_a_key_goes_to_the_embedder_and_is_never_shown(monkeypatch, capsys):
+    settings = Settings(embedder_url="https://e.org", embedder_model="m", embedder_api_key="sk-secret")
+    assert settings.embedder_options().api_key == "sk-secret"
+    assert "secret" not in repr(settings) + settings.model_dump_json() + repr(settings.embedder_options())
+    monkeypatch.setenv("ASI_EVOLVE_EMBEDDER_API_KEY", "sk secret")
+    assert main(["campaigns"]) == 1
+    assert "secret" not in capsys.readouterr().err
 
 
 def test_wrong_values_are_told_all_at_once(monkeypatch, capsys):
