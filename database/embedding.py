@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from collections.abc import Sequence
@@ -68,7 +69,14 @@ class VectorIndex:
             done += len(rows)
 
     async def nearest(
-        self, query: str, *, kind: str, campaigns: Sequence[int] | None, domain: str | None, limit: int
+        self,
+        query: str,
+        *,
+        kind: str,
+        campaigns: Sequence[int] | None,
+        domain: str | None,
+        among: Sequence[int] | None = None,
+        limit: int,
     ) -> list[tuple[int, float]]:
         """(what the document belongs to, cosine similarity) of the nearest documents of one kind, nearest first."""
         table = await self._table()
@@ -80,6 +88,12 @@ class VectorIndex:
             where, parameters = f"{where} AND campaign IN ({marks})", [*parameters, *campaigns]
         if domain is not None:
             where, parameters = f"{where} AND domain IN (?, '')", [*parameters, domain]
+        if among is not None:
+            where = (
+                f"{where} AND document_id IN (SELECT id FROM documents WHERE kind = ?"
+                " AND ref_id IN (SELECT value FROM json_each(?)))"
+            )
+            parameters = [*parameters, kind, json.dumps(list(among))]
         rows = await self._database.read.all(
             f"SELECT d.ref_id, v.distance FROM (SELECT document_id, distance FROM {table}"
             f" WHERE embedding MATCH ? AND k = ? AND {where}) AS v JOIN documents AS d ON d.id = v.document_id"

@@ -13,6 +13,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 
 from ..evolution.errors import EvolveError
 from ..resources.updates import publish_updates
+from ..tools.arxiv import Arxiv
 from ..tools.laboratory import Laboratory
 from .app import build_server, engineer_command
 from .settings import LOOPBACK, Settings
@@ -36,7 +37,7 @@ async def serve(settings: Settings) -> None:
     Raises:
         EvolveError: the workspace cannot be used. Better said before a client connects than at its first call.
     """
-    laboratory = Laboratory(settings.home, engineer_command(settings), settings.python)
+    laboratory = Laboratory(settings.home, engineer_command(settings), settings.python, Arxiv(settings.arxiv_url))
     laboratory.paths.prepare()
     async with laboratory:
         server, bus = build_server(laboratory, settings)

@@ -1,4 +1,4 @@
-"""What every tool works with: the open workspace, and a way to wake the engineer daemon."""
+"""What every tool works with: the open workspace, arXiv, and a way to wake the engineer daemon."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ..evolution.errors import StorageError
 from ..evolution.models import Experiment
 from ..evolution.outcomes import ExperimentStatus
 from ..sandbox.daemon_lock import daemon_about
+from .arxiv import Arxiv
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +35,19 @@ class Laboratory:
         root: the workspace folder.
         engineer_command: the command line that starts the engineer daemon of this workspace.
         python: interpreter for new campaigns; `None` is the server's own.
+        arxiv: where papers come from; `None` is arXiv itself.
     """
 
-    def __init__(self, root: Path, engineer_command: Sequence[str], python: str | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        engineer_command: Sequence[str],
+        python: str | None = None,
+        arxiv: Arxiv | None = None,
+    ) -> None:
         self.paths = WorkspacePaths(root)
         self.python = python
+        self.arxiv = arxiv if arxiv is not None else Arxiv()
         self._engineer_command = list(engineer_command)
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
