@@ -10,6 +10,7 @@ EvolveError
   + StorageError             the workspace cannot be read or written
       x NewerDatabase        written by a later version of this program
       x DatabaseBusy         other processes held the write lock too long
+  + SourceUnavailable        a source of knowledge (arXiv) cannot be reached or answers nonsense
   + SandboxUnavailable       no isolation can be had on this machine (names the remedy)
   + EmbedderUnavailable      no embedder can be had: weights or endpoint are missing or wrong
 
@@ -64,6 +65,10 @@ class NewerDatabase(StorageError):
 
 class DatabaseBusy(StorageError):
     """Other processes held the write lock longer than we were willing to wait."""
+
+
+class SourceUnavailable(EvolveError):
+    """A source of knowledge outside, such as arXiv, cannot be reached or answers nonsense; nothing was stored."""
 
 
 class SandboxUnavailable(EvolveError):

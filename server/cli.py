@@ -101,6 +101,17 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("folder", type=Path, help="a folder that does not exist yet")
     export.set_defaults(run=_export)
 
+    knowledge = commands.add_parser("cognition", help="write cognition items to a YAML file, or store those of one")
+    directions = knowledge.add_subparsers(required=True, metavar="export|import")
+    for name, does in {
+        "export": "write items to a new file",
+        "import": "store the items of a file, all or none",
+    }.items():
+        direction = directions.add_parser(name, parents=[workspace], help=does)
+        direction.add_argument("--domain", metavar="NAME", help="items of this domain; default: those for every domain")
+        direction.add_argument("file", type=Path, help="YAML, in the form of a domain's cognition.yaml")
+        direction.set_defaults(run=_cognition, direction=name)
+
     verify = commands.add_parser(
         "verify", parents=[workspace], help="judge the stored outputs of a node again and say whether its score stands"
     )
@@ -187,6 +198,13 @@ def _export(options: argparse.Namespace) -> int:
     from .export import export_campaign
 
     return asyncio.run(export_campaign(_settings(options).home, options.campaign, options.folder))
+
+
+def _cognition(options: argparse.Namespace) -> int:
+    from .cognition_files import export_items, import_items
+
+    run = export_items if options.direction == "export" else import_items
+    return asyncio.run(run(_settings(options).home, options.file, options.domain))
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from ..database.embedders.choice import make_embedder
 from ..evolution.errors import EvolveError
 from ..resources.updates import publish_updates
+from ..tools.arxiv import Arxiv
 from ..tools.laboratory import Laboratory
 from .app import build_server, engineer_command
 from .settings import LOOPBACK, Settings
@@ -38,7 +39,8 @@ async def serve(settings: Settings) -> None:
         EvolveError: the workspace cannot be used. Better said before a client connects than at its first call.
     """
     embedder = make_embedder(settings.embedder_options())
-    laboratory = Laboratory(settings.home, engineer_command(settings), settings.python, embedder)
+    arxiv = Arxiv(settings.arxiv_url)
+    laboratory = Laboratory(settings.home, engineer_command(settings), settings.python, embedder, arxiv)
     laboratory.paths.prepare()
     async with laboratory:
         server, bus = build_server(laboratory, settings)

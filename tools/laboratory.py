@@ -1,4 +1,4 @@
-"""What every tool works with: the open workspace, and a way to wake the engineer daemon."""
+"""What every tool works with: the open workspace, arXiv, and a way to wake the engineer daemon."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ..evolution.errors import StorageError
 from ..evolution.models import Experiment
 from ..evolution.outcomes import ExperimentStatus
 from ..sandbox.daemon_lock import daemon_about
+from .arxiv import Arxiv
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Laboratory:
         engineer_command: the command line that starts the engineer daemon of this workspace.
         python: interpreter for new campaigns; `None` is the server's own.
         embedder: what searches go by; `None` is words alone.
+        arxiv: where papers come from; `None` is arXiv itself.
     """
 
     def __init__(
@@ -44,10 +46,12 @@ class Laboratory:
         engineer_command: Sequence[str],
         python: str | None = None,
         embedder: Embedder | None = None,
+        arxiv: Arxiv | None = None,
     ) -> None:
         self.paths = WorkspacePaths(root)
         self.python = python
         self._embedder = embedder
+        self.arxiv = arxiv if arxiv is not None else Arxiv()
         self._engineer_command = list(engineer_command)
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()

@@ -71,6 +71,8 @@ class ToolEntry:
     read_only: bool
     idempotent: bool
     destructive: bool = False
+    open_world: bool = False
+    """It may use the network."""
     meta: dict[str, Any] | None = None
 
     def tool(self) -> Tool:
@@ -84,7 +86,7 @@ class ToolEntry:
                 read_only_hint=self.read_only,
                 destructive_hint=self.destructive,
                 idempotent_hint=self.idempotent,
-                open_world_hint=False,
+                open_world_hint=self.open_world,
             ),
             meta=self.meta,
             structured_output=False,
@@ -105,7 +107,7 @@ def tool_entries(laboratory: Laboratory) -> list[ToolEntry]:
         ToolEntry(on_campaigns.update_campaign, "Change a campaign", read_only=False, idempotent=True),
         ToolEntry(on_search.sample_nodes, "Sample nodes", read_only=False, idempotent=False, meta=ALWAYS_LOAD),
         ToolEntry(on_knowledge.search_cognition, "Search cognition", read_only=True, idempotent=True, meta=ALWAYS_LOAD),
-        ToolEntry(on_knowledge.add_cognition, "Add cognition", read_only=False, idempotent=True),
+        ToolEntry(on_knowledge.add_cognition, "Add cognition", read_only=False, idempotent=True, open_world=True),
         ToolEntry(
             on_experiments.run_experiment, "Run an experiment", read_only=False, idempotent=False, meta=ALWAYS_LOAD
         ),

@@ -35,7 +35,7 @@ from .answers import (
     without_none,
 )
 from .campaigns import refuse_over_budget
-from .knowledge import question, recall
+from .knowledge import questions, recall
 from .laboratory import Laboratory
 from .progress import experiment_lines, summary
 
@@ -81,8 +81,8 @@ class SearchTools:
             await nodes.count_visit(tx, chosen.id, parent_id)
         members = await nodes.many(workspace.read, [choice.member.id for choice in choices])
         full = detail == "full"
-        text = await question(workspace, "", [node.id for node in members])
-        found = await recall(workspace, text, chosen.id, chosen.domain_name, top_k=5)
+        asked = await questions(workspace, "", [node.id for node in members])
+        found = await recall(workspace, asked, chosen.id, chosen.domain_name, top_k=5)
         own = [lesson for node in members for lesson in await analyses.lessons_of(workspace.read, node.id)]
         lessons = list({lesson.id: lesson for lesson in [*own, *found.lessons]}.values())[:5]
         reports = await analyses.latest(workspace.read, [node.id for node in members])

@@ -27,6 +27,8 @@ TOOLS = {
     "promote_node": (False, False, False),
 }
 CORE = {"sample_nodes", "search_cognition", "run_experiment", "record_analysis"}
+OPEN_WORLD = {"add_cognition"}
+"""May use the network."""
 LARGEST_TEXT = 2000
 """Characters of instructions and descriptions; older Claude Code cuts at 2,048."""
 
@@ -46,7 +48,7 @@ async def test_every_annotation_is_explicit(listed):
     for name, tool in listed.items():
         notes = tool.annotations
         assert (notes.read_only_hint, notes.destructive_hint, notes.idempotent_hint) == TOOLS[name], name
-        assert notes.open_world_hint is False, name
+        assert notes.open_world_hint is (name in OPEN_WORLD), name
         assert tool.title and notes.title == tool.title, name
 
 
