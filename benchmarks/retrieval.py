@@ -5,7 +5,7 @@ in other words than the items that answer them. Everything goes through `Documen
 are 95 % percentile intervals of a bootstrap over the questions (10,000 draws), paired where methods are compared.
 
     python benchmarks/retrieval.py
-    python benchmarks/retrieval.py --thresholds --misses
+    python benchmarks/retrieval.py --thresholds --diversity --misses
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from rich.table import Table
 DATA = Path(__file__).parent / "retrieval"
 DRAWS = 10_000
 METHODS: tuple[SearchMode, ...] = ("lexical", "vector", "hybrid")
+DIVERSITIES = (0.0, 0.1, 0.2, 0.3, 0.5)
 GOAL = 0.15
 
 
@@ -79,11 +80,17 @@ async def fill(workspace: Workspace, items: Sequence[SeedCognition]) -> dict[int
     return {number: item.title for (number, _), item in zip(stored, items, strict=True)}
 
 
-async def ranked(search: DocumentSearch, titles: Mapping[int, str], asked: Sequence[Question]) -> list[Ranking]:
-    """The whole corpus in the order of a method, for each question."""
+async def ranked(
+    search: DocumentSearch,
+    titles: Mapping[int, str],
+    asked: Sequence[Question],
+    limit: int | None = None,
+    diversity: float = 0.0,
+) -> list[Ranking]:
+    """The whole corpus, or the best of it, in the order of a method, for each question."""
     rankings: list[Ranking] = []
     for question in asked:
-        found = await search.find(question.text, "cognition", limit=len(titles))
+        found = await search.find(question.text, "cognition", limit=limit or len(titles), diversity=diversity)
         rankings.append(Ranking([titles[hit.ref_id] for hit in found.hits], [hit.score for hit in found.hits]))
     return rankings
 
@@ -153,8 +160,10 @@ def print_thresholds(console: Console, asked: Sequence[Question], rankings: Sequ
     console.print(table)
 
 
-async def every_ranking(items: Sequence[SeedCognition], asked: Sequence[Question]) -> dict[str, list[Ranking]]:
-    """The rankings of each method on one workspace; the vectors carry the name of their embedder."""
+async def every_ranking(
+    items: Sequence[SeedCognition], asked: Sequence[Question], diversities: Sequence[float]
+) -> tuple[dict[str, list[Ranking]], dict[float, list[Ranking]]]:
+    """(the whole ranking of each method, the best five by meaning at each diversity), on one workspace."""
     embedder = make_embedder(EmbedderOptions("minilm"))
     assert embedder is not None
     with tempfile.TemporaryDirectory() as folder:
@@ -166,23 +175,30 @@ async def every_ranking(items: Sequence[SeedCognition], asked: Sequence[Question
                 await search.catch_up()
                 rankings["minilm" if method == "vector" else method] = await ranked(search, titles, asked)
                 await search.close()
-            return rankings
+            search = DocumentSearch(workspace.database, embedder)
+            await search.catch_up()
+            diverse = {share: await ranked(search, titles, asked, limit=5, diversity=share) for share in diversities}
+            await search.close()
+            return rankings, diverse
 
 
 def main() -> None:
     """Print the tables."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--thresholds", action="store_true", help="what a bound on the similarity keeps and loses")
+    arguments.add_argument("--diversity", action="store_true", help="what unlike answers cost in recall")
     arguments.add_argument("--misses", action="store_true", help="the questions that minilm does not answer in five")
     chosen = arguments.parse_args()
     console = Console(width=120)
     items = corpus()
     asked = questions(items)
-    rankings = asyncio.run(every_ranking(items, asked))
+    rankings, diverse = asyncio.run(every_ranking(items, asked, DIVERSITIES if chosen.diversity else ()))
     console.print(f"{len(items)} items, {len(asked)} questions")
     print_methods(console, asked, rankings)
     if chosen.thresholds:
         print_thresholds(console, asked, rankings["minilm"])
+    for share, found in diverse.items():
+        console.print(f"minilm, diversity {share}: recall@5 {shown(measures(asked, found)['recall@5'])}")
     if chosen.misses:
         print_misses(console, asked, rankings["minilm"])
 
