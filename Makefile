@@ -19,6 +19,7 @@ lint: $(VENV)/test
 
 benchmark: $(VENV)/test
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/embedders.py
 	$(BIN)/python benchmarks/sandbox.py

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 PATIENCE_S = 0.3
 """How long the first search waits for an embedder that loads quickly."""
+LONGEST_ANSWER_S = 10.0
+"""How long a search waits for an embedder that is loaded, before words answer."""
 FIRST_PAUSE_S = 2.0
 LONGEST_PAUSE_S = 300.0
 """An embedder that failed is left alone, each time twice as long."""
@@ -52,15 +54,29 @@ class SemanticSearch:
             raise EmbedderUnavailable(self._trouble)
         index = await self._loaded(scope.kind)
         try:
-            if await index.missing(scope.kind, BATCH + 1) > BATCH:
-                self._work(scope.kind)
-                raise await self._behind(index, scope.kind)
-            await index.embed_missing(scope.kind)
-            return await index.nearest(await packed_queries(self._embedder, queries), scope, limit)
-        except EvolveError as error:
-            if not isinstance(error, _Behind):
-                self._note(error)
+            async with asyncio.timeout(LONGEST_ANSWER_S):
+                vectors = await self._question(index, queries, scope.kind)
+            return await index.nearest(vectors, scope, limit)
+        except TimeoutError as error:
+            slow = EmbedderUnavailable(f"{self.method} took longer than {LONGEST_ANSWER_S:g} s")
+            self._note(slow)
+            raise slow from error
+        except _Behind:
+            self._work(scope.kind)
             raise
+        except EvolveError as error:
+            self._note(error)
+            raise
+
+    async def _question(self, index: VectorIndex, queries: Sequence[str], kind: DocumentKind) -> list[bytes]:
+        """The vectors of the queries, when those of the texts are in step."""
+        missing = await index.missing(kind, BATCH + 1)
+        if missing > BATCH:
+            done, texts = await index.progress(kind)
+            raise _Behind(f"{self.method}: {done:,} of {texts:,} texts embedded")
+        if missing:
+            await index.embed_missing(kind)
+        return await packed_queries(self._embedder, queries)
 
     async def similarities(self, documents: Sequence[int]) -> dict[tuple[int, int], float]:
         """Cosine similarity of each pair (lower number first) of documents that were found."""
@@ -91,10 +107,6 @@ class SemanticSearch:
         if self._index is None:
             raise EmbedderUnavailable(self._trouble or "the embedder is loading")
         return self._index
-
-    async def _behind(self, index: VectorIndex, kind: DocumentKind) -> _Behind:
-        done, texts = await index.progress(kind)
-        return _Behind(f"{self.method}: {done:,} of {texts:,} texts embedded")
 
     def _work(self, kind: DocumentKind) -> None:
         """Go on in the background, where that is not so already."""

@@ -18,7 +18,7 @@ def stemmed_words(driver: Driver, texts: Sequence[str]) -> list[frozenset[str]]:
         connection.execute("CREATE VIRTUAL TABLE seen USING fts5vocab (words, instance)")
         connection.execute("BEGIN")
         connection.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", list(enumerate(texts)))
-        found: list[set[str]] = [set() for _ in texts]
+        found = [set[str]() for _ in texts]
         for text, word in connection.execute("SELECT doc, term FROM seen"):
             found[text].add(word)
         return [frozenset(words) for words in found]

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from .connection import Reader
 from .scope import Scope
 
-COMMON = 5_000
-"""A word in this many texts tells little of any; it counts only where a query has too few others."""
-RANKED_POSTINGS = 15_000
+COMMON = 4_000
+"""A word in this many texts tells little of any; it is asked for only where the others find too few texts."""
+RANKED_POSTINGS = 10_000
 """Texts that the words of a query may stand in, together: to rank one takes about a microsecond."""
 RANKED_TEXTS = 20_000
 """Texts that are ranked at most, the newest first: the bound for a query that is made of common words."""
 MOST_WORDS_READ = 128
 MOST_WORDS_USED = 32
-LEAST_WORDS_USED = 3
+COMMON_WORDS_USED = 3
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,18 @@ class TextIndex:
         return sorted(found.values(), key=lambda hit: (-hit.score, hit.document_id))[:limit]
 
     async def _of_one(self, query: str, scope: Scope, limit: int) -> list[Scored]:
-        words = await self._telling_words(query)
-        if not words or scope.is_empty:
+        if scope.is_empty:
+            return []
+        telling, common = _told_apart(await self._counted_words(query))
+        found = await self._ranked(telling, scope, limit)
+        if len(found) < limit:
+            known = {hit.document_id for hit in found}
+            more = await self._ranked(common, scope, limit)
+            found += [hit for hit in more if hit.document_id not in known][: limit - len(found)]
+        return found
+
+    async def _ranked(self, words: Sequence[str], scope: Scope, limit: int) -> list[Scored]:
+        if not words:
             return []
         # The text index knows kinds, campaigns and domains by words of its own; owners only the table knows.
         condition, parameters = scope.condition if scope.among is not None else ("TRUE", [])
@@ -61,28 +72,30 @@ class TextIndex:
         )
         return [Scored(row["id"], row["ref_id"], row["score"]) for row in rows]
 
-    async def _telling_words(self, query: str) -> list[str]:
-        """The words of a query that say most, rarest first, until they stand in `RANKED_POSTINGS` texts together.
-
-        A word's weight in BM25 falls with the number of texts that hold it, and its cost grows with it.
-        """
+    async def _counted_words(self, query: str) -> list[tuple[str, int]]:
+        """(word, texts that hold it, counted up to `COMMON`), rarest first; words that none holds are left out."""
         rows = await self._reader.all(
             "SELECT value AS word, (SELECT count(*) FROM"
             " (SELECT 1 FROM documents_fts WHERE documents_fts MATCH 'text : ' || value LIMIT ?)) AS texts"
             " FROM json_each(?)",
             (COMMON, json.dumps(_quoted_words(query))),
         )
-        counted = [(row["word"], row["texts"]) for row in rows if row["texts"] > 0]
-        return list(_within_bounds(sorted(counted, key=lambda word: word[1])))
+        return sorted(((row["word"], row["texts"]) for row in rows if row["texts"] > 0), key=lambda word: word[1])
 
 
-def _within_bounds(counted: Sequence[tuple[str, int]]) -> Iterator[str]:
-    postings = 0
-    for used, (word, texts) in enumerate(counted[:MOST_WORDS_USED]):
-        postings += texts
-        if used >= LEAST_WORDS_USED and (texts >= COMMON or postings > RANKED_POSTINGS):
-            return
-        yield word
+def _told_apart(counted: Sequence[tuple[str, int]]) -> tuple[list[str], list[str]]:
+    """The words that say most, and a few that say little, for want of better ones.
+
+    A word's weight in BM25 falls with the number of texts that hold it, and its cost grows with it.
+    """
+    postings = list(accumulate(texts for _, texts in counted))
+    fits = [
+        texts < COMMON and together <= RANKED_POSTINGS and place < MOST_WORDS_USED
+        for place, ((_, texts), together) in enumerate(zip(counted, postings, strict=True))
+    ]
+    words = [word for word, _ in counted]
+    telling = sum(fits)
+    return words[:telling], words[telling : telling + COMMON_WORDS_USED]
 
 
 def _quoted_words(query: str) -> list[str]:

@@ -55,30 +55,33 @@ class VectorIndex:
         """
         async with self._embedding:
             number = await self.number()
+            of_kind, parameters = (" AND u.kind = ?", [kind]) if kind is not None else ("", [])
+            # In the order of the queue's key: to sort it anew for each batch would cost more than the model.
             rows = await self._database.read.all(
-                "SELECT d.id, d.kind, d.text FROM unembedded AS u JOIN documents AS d ON d.id = u.document_id"
-                " WHERE u.embedder_id = ? AND (?2 IS NULL OR u.kind = ?2) ORDER BY u.document_id LIMIT ?3",
-                (number, kind, BATCH),
+                "SELECT d.id, d.kind, d.text FROM unembedded AS u CROSS JOIN documents AS d ON d.id = u.document_id"
+                f" WHERE u.embedder_id = ?{of_kind} ORDER BY u.kind, u.document_id LIMIT ?",
+                [number, *parameters, BATCH],
             )
             if rows:
                 await self._store(number, rows, await packed_documents(self._embedder, [row["text"] for row in rows]))
             return len(rows)
 
     async def _store(self, number: int, rows: Sequence[Row], vectors: Sequence[bytes]) -> None:
+        keys = [(number, row["kind"], row["id"]) for row in rows]
         async with self._database.transaction() as tx:
-            for row, vector in zip(rows, vectors, strict=True):
-                stored = await tx.execute(
-                    "INSERT INTO vectors (embedder_id, kind, document_id, embedding)"
-                    " SELECT u.embedder_id, u.kind, u.document_id, ? FROM unembedded AS u"
-                    " JOIN documents AS d ON d.id = u.document_id"
-                    " WHERE u.embedder_id = ? AND u.kind = ? AND u.document_id = ? AND d.text = ?",
-                    (vector, number, row["kind"], row["id"], row["text"]),
-                )
-                if stored:
-                    await tx.execute(
-                        "DELETE FROM unembedded WHERE embedder_id = ? AND kind = ? AND document_id = ?",
-                        (number, row["kind"], row["id"]),
-                    )
+            await tx.many(
+                "INSERT INTO vectors (embedder_id, kind, document_id, embedding)"
+                " SELECT u.embedder_id, u.kind, u.document_id, ? FROM unembedded AS u"
+                " JOIN documents AS d ON d.id = u.document_id"
+                " WHERE u.embedder_id = ? AND u.kind = ? AND u.document_id = ? AND d.text = ?",
+                [(vector, *key, row["text"]) for vector, key, row in zip(vectors, keys, rows, strict=True)],
+            )
+            await tx.many(
+                "DELETE FROM unembedded WHERE embedder_id = ? AND kind = ? AND document_id = ? AND EXISTS (SELECT 1"
+                " FROM vectors AS v WHERE v.embedder_id = unembedded.embedder_id"
+                " AND v.document_id = unembedded.document_id)",
+                keys,
+            )
 
     async def nearest(self, queries: Sequence[bytes], scope: Scope, limit: int) -> list[Scored]:
         """The documents nearest to any of some query vectors, nearest first; the score is the cosine similarity."""

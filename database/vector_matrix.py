@@ -107,10 +107,11 @@ class VectorMatrix:
         """(vector number, highest cosine similarity to any query), highest first."""
         import numpy as np
 
-        questions = np.frombuffer(b"".join(queries), dtype="<f4").reshape(len(queries), self._dimension).T
+        questions = [np.frombuffer(query, dtype="<f4") for query in queries]
         best: list[tuple[float, int]] = []
         for block in self._blocks:
-            similarity = (block.vectors @ questions).max(axis=1)
+            # Row by row: a matrix product would share these few numbers among threads, and lose by it.
+            similarity = np.max([np.vecdot(block.vectors, question) for question in questions], axis=0)
             inside = self._inside(block, scope)
             if inside is not None:
                 similarity = np.where(inside, similarity, -np.inf)

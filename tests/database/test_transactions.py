@@ -216,10 +216,10 @@ async def test_a_process_killed_while_it_writes_loses_no_acknowledged_commit(tmp
         go(process)
         acknowledged += [int(process.stdout.readline()) for _ in range(commits)]
         process.send_signal(signal.SIGKILL)
-        acknowledged += [
-            int(line) for line in process.communicate(timeout=60)[0].splitlines() if re.fullmatch(r"\d+", line)
-        ]
-        assert process.returncode == -signal.SIGKILL
+        # Not communicate(): it reads the pipe itself and loses the lines that readline() has taken from it already.
+        acknowledged += [int(line) for line in process.stdout.read().splitlines() if re.fullmatch(r"\d+", line)]
+        assert process.wait(60) == -signal.SIGKILL
+        process.stdin.close()
         async with open_workspace(root) as workspace:
             stored = [node.id for node in await nodes.listed(workspace.read, campaign, order="oldest", limit=10_000)]
             # One commit more can be on disk than was acknowledged in each round, never one less.

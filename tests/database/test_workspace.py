@@ -233,6 +233,21 @@ async def test_several_processes_can_open_a_new_workspace_at_the_same_moment(tmp
     assert not list(Path(tmp_path).glob("*.backup"))
 
 
+async def test_opening_waits_for_another_that_has_not_come_to_wal_yet(tmp_path):
+    # SQLite answers "database is locked" to this at once, whatever its busy timeout.
+    driver = find_driver()
+    first = driver.module.connect(str(tmp_path / "evolve.db"), isolation_level=None, check_same_thread=False)
+    first.execute("BEGIN IMMEDIATE")
+    first.execute("CREATE TABLE unrelated (id INTEGER)")
+    release = asyncio.get_running_loop().call_later
+    opening = asyncio.to_thread(driver.connect, tmp_path / "evolve.db")
+    release(0.2, lambda: first.execute("COMMIT"))
+    second = await opening
+    assert second.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    for connection in (first, second):
+        connection.close()
+
+
 async def test_two_openings_in_one_process_see_each_others_work(tmp_path):
     async with open_workspace(tmp_path) as one, open_workspace(tmp_path) as other:
         numbers = await asyncio.gather(*(start(place, "both") for place in (one, other) for _ in range(5)))
