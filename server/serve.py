@@ -30,6 +30,8 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(
         level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
+    for client in ("httpx2", "httpcore2"):  # they log the headers of answers, in which an endpoint may repeat a key
+        logging.getLogger(client).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 async def serve(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from .weights import Place
 
 if TYPE_CHECKING:
     from .bert import SentenceEncoder
+
+logger = logging.getLogger(__name__)
 
 DIMENSION = 384
 HEADS = 12
@@ -98,6 +101,7 @@ class MiniLM:
                 weights.check(place)
             except EmbedderUnavailable as error:
                 self._refused.append(str(error))
+                logger.warning("%s", error)
             else:
                 return place
         if self._refused:

@@ -15,8 +15,11 @@ STARTED = """
 import sys
 from pathlib import Path
 from asi_evolve.server import app, cli, serve, settings
+from asi_evolve.database.embedders.choice import make_embedder
 from asi_evolve.tools.laboratory import Laboratory
-app.build_server(Laboratory(Path("/nowhere"), ["true"]), settings.Settings(home="/nowhere"))
+chosen = settings.Settings(home="/nowhere", embedder="minilm")
+embedder = make_embedder(chosen.embedder_options())
+app.build_server(Laboratory(Path("/nowhere"), ["true"], None, embedder), chosen)
 print(*sorted({name.split(".")[0] for name, module in sys.modules.items() if module is not None}))
 """
 
