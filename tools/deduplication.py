@@ -9,7 +9,8 @@ from ..database import cognition
 from ..database.cognition import Merged, NewItem
 from ..database.connection import Reader, Transaction
 from ..database.workspace import Workspace
-from ..evolution.knowledge import Knowledge, resemblance, words
+from ..evolution.knowledge import Knowledge
+from ..evolution.resemblance import resemblance, words
 
 REACH = 5
 """Items nearest to a new one that are compared with it, besides those of the same source."""
