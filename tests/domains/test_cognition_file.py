@@ -1,7 +1,5 @@
 """Knowledge as YAML: what is written is read again, and no file can hurt the reader."""
 
-import time
-
 import pytest
 import yaml
 from asi_evolve.domains.cognition_file import SeedCognition, read_items, written_items
@@ -104,10 +102,8 @@ def test_a_file_of_a_hundred_megabytes_is_refused_without_being_read(tmp_path):
     path = tmp_path / "items.yaml"
     with path.open("wb") as stream:
         stream.truncate(100_000_000)
-    begun = time.process_time()
     with pytest.raises(DomainError, match=r"expected at most 10000000 bytes.*Split it"):
         read_items(path)
-    assert time.process_time() - begun < 5, "it was parsed"
 
 
 def test_a_file_that_is_not_there_or_a_folder_is_named(tmp_path):
