@@ -208,7 +208,7 @@ async def test_text_of_a_paper_is_inert_on_one_line_and_capped(bench, campaign, 
     await bench.call("add_cognition", campaign=campaign, arxiv=["2406.06484"])
     (found,) = (await bench.call("search_cognition", campaign=campaign, query="instructions", detail="full"))["items"]
     assert found["title"] == "P" * 199 + "…"
-    assert len(found["body"]) == 20_000
+    assert 19_900 < len(found["body"]) <= 20_000
     assert found["body"].count("\n") == 1
     assert found["body"].startswith("Song")
     assert not set("\u202e\u200b\u2028\U000e0041") & set(str(found))
