@@ -72,10 +72,8 @@ class Variant:
 
 async def add(tx: Transaction, item: NewItem) -> tuple[int, bool]:
     """Store an item and return (its number, whether it is new). The same title and body again is the same item."""
-    digest = _digest(item.title, item.body)
-    known = await _known(tx, item.domain, digest)
-    if known is not None:
-        return known, False
+    if (number := await known(tx, item)) is not None:
+        return number, False
     number = await tx.insert(
         "INSERT INTO cognition (domain, title, body, symptom, source, more_sources_json, tags_json, origin, sha256,"
         " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -88,7 +86,7 @@ async def add(tx: Transaction, item: NewItem) -> tuple[int, bool]:
             json.dumps(list(item.more_sources)),
             json.dumps(list(item.tags)),
             item.origin,
-            digest,
+            _digest(item.title, item.body),
             time.time(),
         ),
     )
@@ -96,21 +94,22 @@ async def add(tx: Transaction, item: NewItem) -> tuple[int, bool]:
     return number, True
 
 
-async def _known(reader: Reader, domain: str | None, digest: str) -> int | None:
-    """The item that holds this content, shown or as a variant, where a search in this domain can find it."""
+async def known(reader: Reader, item: NewItem) -> int | None:
+    """The item that has this title and body, shown or as a variant, where a search in this domain can find it."""
     return await reader.value(
         "SELECT id FROM cognition WHERE ifnull(domain, '') = ifnull(?1, '') AND sha256 = ?2"
         " UNION ALL SELECT item_id FROM cognition_variants WHERE ifnull(domain, '') = ifnull(?1, '') AND sha256 = ?2"
         " UNION ALL SELECT id FROM cognition WHERE domain IS NULL AND sha256 = ?2"
         " UNION ALL SELECT item_id FROM cognition_variants WHERE domain IS NULL AND sha256 = ?2",
-        (domain, digest),
+        (item.domain, _digest(item.title, item.body)),
     )
 
 
 async def merge(tx: Transaction, into: int, new: NewItem) -> Merged:
     """Let an older item take over what a new one adds: sources, tags, and the text where it is longer.
 
-    The number stays. The text that is not shown is kept as a variant, so that it is known when it comes again.
+    The number stays. The text that is not shown is kept as a variant, so that it is known when it comes again. Where
+    the new text is `known`, it has to be merged into the item that has it.
     """
     (old,) = await many(tx, [into])
     before = item_knowledge(old)

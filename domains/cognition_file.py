@@ -13,8 +13,8 @@ from ..evolution.knowledge import BODY_LIMIT, MAX_MERGED, Knowledge, checked
 from ..evolution.text import excerpt, inert
 
 MAX_BYTES = 10_000_000
-MAX_DEPTH = 3
-"""A list of items, each with a list of tags."""
+MAX_DEPTH = 8
+"""A list of items, each with a list of tags, has three; what is a little deeper is refused by item and key."""
 MAX_SCALAR = 2 * BODY_LIMIT
 WIDTH = 110
 

@@ -38,7 +38,7 @@ class Paper:
         head = "; ".join(part for part in (authors, self.year, self.categories[0] if self.categories else "") if part)
         return Knowledge(
             title=excerpt(self.title, TITLE_LIMIT),
-            body=excerpt(f"{head}.\n{self.abstract}", BODY_LIMIT),
+            body=excerpt(f"{head}.\n{self.abstract}" if head else self.abstract, BODY_LIMIT),
             symptom="",
             sources=(f"arxiv:{self.number}", *([self.doi] if self.doi else [])),
             tags=self.categories[:MAX_TAGS],

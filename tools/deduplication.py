@@ -9,7 +9,8 @@ from ..database import cognition
 from ..database.cognition import Merged, NewItem
 from ..database.connection import Reader, Transaction
 from ..database.workspace import Workspace
-from ..evolution.knowledge import Knowledge, resemblance, words
+from ..evolution.knowledge import Knowledge
+from ..evolution.resemblance import resemblance, words
 
 REACH = 5
 """Items nearest to a new one that are compared with it, besides those of the same source."""
@@ -76,22 +77,28 @@ async def _candidates(workspace: Workspace, item: NewItem) -> list[int]:
 async def _store_one(
     tx: Transaction, place: int, item: NewItem, compared: Sequence[int], stored: Stored, *, merge: bool
 ) -> None:
+    if (number := await cognition.known(tx, item)) is not None:
+        what = await cognition.merge(tx, number, item)
+        if what.sources or what.tags:
+            stored.merged.append(MergedInto(place, number, "the same title and body", what, ()))
+        else:
+            stored.known.append(number)
+        return
     close, same = await _resembling(tx, item, compared)
-    number, is_new = (same[0], False) if same is not None and merge else await cognition.add(tx, item)
-    if is_new:
-        stored.added.append(number)
-        if close is not None:
-            stored.near.append(Near(number, *close))
+    if same is not None and merge:
+        stored.merged.append(await _merged(tx, place, item, *same))
         return
-    (old,) = await cognition.many(tx, [number])
-    what = await cognition.merge(tx, number, item)
-    exact = (old.title, old.body) == (item.title, item.body)
-    if exact and not (what.sources or what.tags):
-        stored.known.append(number)
-        return
-    why = same[1] if same is not None and merge and not exact else "the same title and body"
+    number, _ = await cognition.add(tx, item)
+    stored.added.append(number)
+    if (nearest := same or close) is not None:
+        stored.near.append(Near(number, *nearest))
+
+
+async def _merged(tx: Transaction, place: int, item: NewItem, into: int, why: str) -> MergedInto:
+    (old,) = await cognition.many(tx, [into])
+    what = await cognition.merge(tx, into, item)
     lost = _lost_words(item.knowledge, cognition.item_knowledge(old), replaced=what.replaced)
-    stored.merged.append(MergedInto(place, number, why, what, lost))
+    return MergedInto(place, into, why, what, lost)
 
 
 async def _resembling(

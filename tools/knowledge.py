@@ -28,6 +28,11 @@ THRESHOLD = 0.25
 benchmarks/retrieval.py it keeps all 29; the published 0.4, for another model, would keep 11."""
 
 
+DIVERSITY = 0.2
+"""Share of unlikeness in the choice of answers (MMR). On benchmarks/retrieval.py, which holds no copies, it costs 3 of the
+28 questions that are answered in five; copies of one answer no longer take every place."""
+
+
 class NewCognition(BaseModel):
     """A piece of prior knowledge."""
 
@@ -69,6 +74,10 @@ class KnowledgeTools:
             float,
             Field(ge=-1, le=1, description=f"Least similarity, -1 to 1, default {THRESHOLD}; by meaning only."),
         ] = THRESHOLD,
+        diversity: Annotated[
+            float,
+            Field(ge=0, le=1, description=f"How unlike each other answers should be, 0 to 1, default {DIVERSITY}."),
+        ] = DIVERSITY,
         detail: Annotated[Detail, Field(description="concise (bodies cut at 700 characters) or full.")] = "concise",
     ) -> Answer:
         """Find prior knowledge (from papers) and lessons (from this campaign's analyses) that bear on a question or on
@@ -87,6 +96,7 @@ class KnowledgeTools:
             tags=[accepted(tag, "tag", limit=TAG_LIMIT, one_line=True) for tag in tags],
             origin=origin,
             threshold=threshold,
+            diversity=diversity,
         )
         full = detail == "full"
         limit = BODY_LIMIT if full else 700
@@ -161,6 +171,7 @@ async def recall(
     tags: Sequence[str] = (),
     origin: CognitionOrigin | None = None,
     threshold: float = THRESHOLD,
+    diversity: float = DIVERSITY,
 ) -> Recalled:
     """The cognition of a domain (`None`: of all) and the lessons of a campaign that fit any of some queries best.
 
@@ -168,12 +179,12 @@ async def recall(
     """
     narrowed = bool(tags) or origin is not None
     among = await cognition.carrying(workspace.read, tags, origin) if narrowed else None
-    found = await _find(workspace, queries, "cognition", top_k, threshold, domain=domain, among=among)
+    found = await _find(workspace, queries, "cognition", top_k, threshold, diversity, domain=domain, among=among)
     items = await cognition.many(workspace.read, [hit.ref_id for hit in found.hits])
     if origin is not None:
         return Recalled(items, [], found.method)
     tagged = await analyses.lessons_with(workspace.read, [campaign_id], tags) if tags else None
-    learned = await _find(workspace, queries, "lesson", top_k, threshold, campaigns=[campaign_id], among=tagged)
+    learned = await _find(workspace, queries, "lesson", top_k, threshold, diversity, campaigns=[campaign_id], among=tagged)
     lessons = await analyses.lessons(workspace.read, [hit.ref_id for hit in learned.hits])
     return Recalled(items, lessons, found.method)
 
@@ -184,15 +195,22 @@ async def _find(
     kind: DocumentKind,
     top_k: int,
     threshold: float,
+    diversity: float,
     *,
     campaigns: Sequence[int] | None = None,
     domain: str | None = None,
     among: Sequence[int] | None = None,
 ) -> Found:
-    found = await workspace.documents.find(queries, kind, campaigns=campaigns, domain=domain, among=among, limit=top_k)
-    if found.method.startswith("lexical"):  # its scores are no similarities
-        return found
-    return Found([hit for hit in found.hits if hit.score >= threshold], found.method)
+    return await workspace.documents.find(
+        queries,
+        kind,
+        campaigns=campaigns,
+        domain=domain,
+        among=among,
+        limit=top_k,
+        threshold=threshold,
+        diversity=diversity,
+    )
 
 
 async def questions(workspace: Workspace, query: str, node_ids: Sequence[int]) -> list[str]:

@@ -143,8 +143,8 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def open_bench(root, mode="auto", engineer_command=NO_ENGINEER):
-    async with Laboratory(root, engineer_command) as laboratory:
+async def open_bench(root, mode="auto", engineer_command=NO_ENGINEER, arxiv=None):
+    async with Laboratory(root, engineer_command, arxiv=arxiv) as laboratory:
         server, bus = build_server(laboratory, Settings(home=root))
         async with Client(server, mode=mode) as client:
             yield Bench(laboratory, server, bus, client)
