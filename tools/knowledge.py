@@ -184,7 +184,9 @@ async def recall(
     if origin is not None:
         return Recalled(items, [], found.method)
     tagged = await analyses.lessons_with(workspace.read, [campaign_id], tags) if tags else None
-    learned = await _find(workspace, queries, "lesson", top_k, threshold, diversity, campaigns=[campaign_id], among=tagged)
+    learned = await _find(
+        workspace, queries, "lesson", top_k, threshold, diversity, campaigns=[campaign_id], among=tagged
+    )
     lessons = await analyses.lessons(workspace.read, [hit.ref_id for hit in learned.hits])
     return Recalled(items, lessons, found.method)
 

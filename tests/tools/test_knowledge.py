@@ -292,3 +292,14 @@ async def test_fifty_items_in_one_call_are_answered_in_short(bench, campaign):
     for _ in range(2):
         text = await bench.text("add_cognition", campaign=campaign, items=items)
         assert len(text.encode()) <= 10_000
+
+
+async def test_five_answers_are_not_one_answer_five_times(bench, campaign):
+    words = ["tusk", "ivory", "seal", "polar", "whisker", "blubber"]
+    copies = [ITEM | {"title": f"Walrus {word}", "body": f"The walrus swims in cold seas. {word}"} for word in words]
+    other = ITEM | {"title": "Cold", "body": "Some cold seas hold a large walrus, which nobody has seen dive that deep."}
+    await bench.call("add_cognition", campaign=campaign, items=[*copies, other], merge=False)
+    search = {"campaign": campaign, "query": "walrus swims in cold seas"}
+    plain = await bench.call("search_cognition", **search, diversity=0)
+    assert "Cold" not in [item["title"] for item in plain["items"]]
+    assert "Cold" in [item["title"] for item in (await bench.call("search_cognition", **search, diversity=0.5))["items"]]
