@@ -151,3 +151,33 @@ async def test_items_are_counted_and_listed_by_domain(desk):
     assert await cognition.counts(desk.read) == {None: 1, "packing": 1}
     assert [item.id for item in await cognition.of_domain(desk.read, "packing")] == [one]
     assert [item.id for item in await cognition.of_domain(desk.read, None)] == [two]
+
+
+class Letters:
+    """An embedder: how often each letter stands in a text."""
+
+    fingerprint, dimension = "letters", 26
+
+    async def prepare(self):
+        pass
+
+    async def encode_documents(self, texts):
+        return [[1e-3 + text.lower().count(chr(97 + place)) for place in range(26)] for text in texts]
+
+    encode_queries = encode_documents
+
+
+async def test_a_search_by_meaning_can_be_narrowed_to_some_items_too(tmp_path):
+    async with open_workspace(tmp_path / "w", Letters()) as workspace:
+        async with workspace.transaction() as tx:
+            for place in range(50):
+                await cognition.add(tx, dataclasses.replace(SHORT, title=f"zz {place}", body="zzzz", tags=()))
+            rare, _ = await cognition.add(tx, dataclasses.replace(SHORT, title="aa", body="az", tags=("rare",)))
+        tagged = await cognition.carrying(workspace.read, ["rare"], None)
+        plain = await workspace.documents.find("zzz", "cognition", limit=5)
+        found = await workspace.documents.find("zzz", "cognition", among=tagged, limit=5)
+        nothing = await workspace.documents.find("zzz", "cognition", among=[], limit=5)
+    assert (plain.method, found.method) == ("letters", "letters")
+    assert rare not in [hit.ref_id for hit in plain.hits]
+    assert [hit.ref_id for hit in found.hits] == [rare]
+    assert nothing.hits == []
