@@ -170,7 +170,7 @@ class Letters:
 async def test_a_search_by_meaning_can_be_narrowed_to_some_items_too(tmp_path):
     async with open_workspace(tmp_path / "w", Letters()) as workspace:
         async with workspace.transaction() as tx:
-            for place in range(50):
+            for place in range(20):
                 await cognition.add(tx, dataclasses.replace(SHORT, title=f"zz {place}", body="zzzz", tags=()))
             rare, _ = await cognition.add(tx, dataclasses.replace(SHORT, title="aa", body="az", tags=("rare",)))
         tagged = await cognition.carrying(workspace.read, ["rare"], None)
