@@ -101,6 +101,16 @@ async def lessons(reader: Reader, numbers: Sequence[int]) -> list[Lesson]:
     return [_lesson(row) for row in await reader.numbered("SELECT * FROM lessons WHERE id", numbers, "l")]
 
 
+async def lessons_with(reader: Reader, campaign_ids: Sequence[int], tags: Sequence[str]) -> list[int]:
+    """Numbers of the lessons of some campaigns that carry at least one of some tags, whatever their case."""
+    rows = await reader.all(
+        "SELECT id FROM lessons WHERE campaign_id IN (SELECT value FROM json_each(?)) AND EXISTS (SELECT 1 FROM"
+        " json_each(tags_json) AS own JOIN json_each(?) AS wanted ON own.value = wanted.value COLLATE NOCASE)",
+        (json.dumps(list(campaign_ids)), json.dumps(list(tags))),
+    )
+    return [row["id"] for row in rows]
+
+
 async def latest_lessons(reader: Reader, campaign_id: int, limit: int) -> list[Lesson]:
     """The newest lessons of a campaign, newest first."""
     rows = await reader.all(

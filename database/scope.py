@@ -12,21 +12,34 @@ DocumentKind = Literal["motivation", "analysis", "lesson", "cognition"]
 
 @dataclass(frozen=True)
 class Scope:
-    """One kind of text; only of some campaigns, where given; only of a domain or of none, where given."""
+    """One kind of text; only of some campaigns, of some domains or of none, or of some owners, where given."""
 
     kind: DocumentKind
     campaigns: tuple[int, ...] | None = None
-    domain: str | None = None
+    domains: tuple[str, ...] | None = None
+    among: tuple[int, ...] | None = None
+    """Numbers of what the texts belong to."""
 
     @classmethod
-    def of(cls, kind: DocumentKind, campaigns: Sequence[int] | None = None, domain: str | None = None) -> Scope:
+    def of(
+        cls,
+        kind: DocumentKind,
+        campaigns: Sequence[int] | None = None,
+        domain: str | Sequence[str] | None = None,
+        among: Sequence[int] | None = None,
+    ) -> Scope:
         """The scope that the arguments of a search name."""
-        return cls(kind, None if campaigns is None else tuple(dict.fromkeys(campaigns)), domain)
+        return cls(
+            kind,
+            None if campaigns is None else tuple(dict.fromkeys(campaigns)),
+            None if domain is None else tuple(dict.fromkeys([domain] if isinstance(domain, str) else domain)),
+            None if among is None else tuple(dict.fromkeys(among)),
+        )
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing can be in it."""
-        return self.campaigns == ()
+        return self.campaigns == () or self.among == ()
 
     @property
     def words(self) -> str:
@@ -34,8 +47,9 @@ class Scope:
         parts: list[str] = []
         if self.campaigns is not None:
             parts.append(" OR ".join(f"{self.kind}{campaign}cx" for campaign in self.campaigns))
-        if self.domain is not None:
-            parts.append(f"{self.kind}d{self.domain.encode().hex()}x OR {self.kind}dx")
+        if self.domains is not None:
+            named = [f"{self.kind}d{domain.encode().hex()}x" for domain in self.domains]
+            parts.append(" OR ".join([*named, f"{self.kind}dx"]))
         return " AND ".join(f"scope : ({part})" for part in parts or [f"{self.kind}x"])
 
     @property
@@ -45,7 +59,10 @@ class Scope:
         if self.campaigns is not None:
             parts.append("d.campaign_id IN (SELECT value FROM json_each(?))")
             parameters.append(json.dumps(self.campaigns))
-        if self.domain is not None:
-            parts.append("(d.domain = ? OR d.domain IS NULL OR d.domain = '')")
-            parameters.append(self.domain)
+        if self.domains is not None:
+            parts.append("(d.domain IN (SELECT value FROM json_each(?)) OR d.domain IS NULL OR d.domain = '')")
+            parameters.append(json.dumps(self.domains))
+        if self.among is not None:
+            parts.append("d.ref_id IN (SELECT value FROM json_each(?))")
+            parameters.append(json.dumps(self.among))
         return " AND ".join(parts), parameters

@@ -93,7 +93,7 @@ class VectorIndex:
             f"SELECT count(*) FROM (SELECT 1 FROM documents AS d WHERE {condition} LIMIT ?)",
             [*parameters, SCANNED_ROWS + 1],
         )
-        if rows <= SCANNED_ROWS:
+        if rows <= SCANNED_ROWS or scope.among is not None:  # the vectors in memory do not know their owners
             return await self._scanned(number, queries, scope, limit)
         return await self._from_memory(number, queries, scope, limit)
 

@@ -127,11 +127,11 @@ class VectorMatrix:
         """Which rows are in the scope; `None` for all."""
         import numpy as np
 
-        if scope.campaigns is None and scope.domain is None:
+        if scope.campaigns is None and scope.domains is None:
             return None
         inside = np.ones(len(block.ids), dtype=bool)
         if scope.campaigns is not None:
             inside &= np.isin(block.campaigns, scope.campaigns)
-        if scope.domain is not None:
-            inside &= np.isin(block.domains, [0, self._domains.get(scope.domain, 0)])
+        if scope.domains is not None:
+            inside &= np.isin(block.domains, [0, *(self._domains.get(domain, 0) for domain in scope.domains)])
         return inside

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from ..evolution.errors import DomainError, NotFound
+from .cognition_file import SeedCognition, read_items
 from .contract import DomainSpec, Role
 
 ENTRY_POINT_GROUP = "asi_evolve.domains"
@@ -21,18 +22,6 @@ MAX_TEXT_BYTES = 200_000
 ROLES: tuple[Role, ...] = ("harness", "predict", "stub", "generator", "evaluator")
 DataPart = Literal["public", "train", "inputs", "hidden"]
 PARTS: tuple[DataPart, ...] = ("public", "train", "inputs", "hidden")
-
-
-class SeedCognition(BaseModel):
-    """One item of a domain's `cognition.yaml`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    title: str
-    body: str
-    symptom: str = ""
-    source: str
-    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +45,8 @@ class Domain:
         Raises:
             DomainError: `cognition.yaml` breaks the contract.
         """
-        return _read_cognition(self.folder / "cognition.yaml")
+        path = self.folder / "cognition.yaml"
+        return read_items(path, MAX_TEXT_BYTES) if path.exists() else ()
 
     def data_folder(self, part: DataPart) -> Path | None:
         """`data/public`, `data/train` and so on, where the domain has it."""
@@ -212,23 +202,3 @@ def _read_baseline(folder: Path, spec: DomainSpec) -> dict[str, str]:
             f"holds {sorted(files) or 'nothing'}."
         )
     return files
-
-
-def _read_cognition(path: Path) -> tuple[SeedCognition, ...]:
-    if not path.exists():
-        return ()
-    import yaml  # only here: a server answers `initialize` without it
-
-    try:
-        loaded: Any = yaml.safe_load(_read_text(path, "prior knowledge"))
-    except yaml.YAMLError as error:
-        raise DomainError(f"{path}: expected YAML, but {error}.") from error
-    if not isinstance(loaded, list):
-        raise DomainError(f"{path}: expected a list of items, but got {type(loaded).__name__}.")
-    items: list[SeedCognition] = []
-    for number, item in enumerate(cast("list[Any]", loaded), start=1):
-        try:
-            items.append(SeedCognition.model_validate(item))
-        except ValidationError as error:
-            raise DomainError(_explain(Path(f"{path}: item {number}"), error)) from error
-    return tuple(items)

@@ -10,7 +10,7 @@ EvolveError
   + StorageError             the workspace cannot be read or written
       x NewerDatabase        written by a later version of this program
       x DatabaseBusy         other processes held the write lock too long
-  + EndpointError            a configured endpoint cannot be reached or does not answer as demanded; nothing was stored
+  + EndpointError            an address outside (judge, arXiv) cannot be reached or does not answer as it should
   + SandboxUnavailable       no isolation can be had on this machine (names the remedy)
   + EmbedderUnavailable      no embedder can be had: weights or endpoint are missing or wrong
 
@@ -68,7 +68,7 @@ class DatabaseBusy(StorageError):
 
 
 class EndpointError(EvolveError):
-    """A configured endpoint cannot be reached or does not answer as demanded; nothing was stored."""
+    """An address outside cannot be reached or does not answer as it should; nothing was stored."""
 
 
 class SandboxUnavailable(EvolveError):

@@ -263,7 +263,9 @@ class CognitionItem(_Model):
     symptom: str
     """What in the results makes this item relevant."""
     source: str
-    """arXiv id, DOI or URL."""
+    """arXiv id, DOI or URL in its canonical form, or free words."""
+    more_sources: tuple[str, ...] = ()
+    """Of items that were merged into this one."""
     tags: tuple[str, ...]
     origin: CognitionOrigin
     created_at: float

@@ -111,6 +111,16 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--stage", help="stage whose scores are compared; default: where most nodes stand")
     compare.add_argument("--json", action="store_true", dest="as_json", help="machine-readable")
     compare.set_defaults(run=_compare)
+    knowledge = commands.add_parser("cognition", help="write cognition items to a YAML file, or store those of one")
+    directions = knowledge.add_subparsers(required=True, metavar="export|import")
+    for name, does in {
+        "export": "write items to a new file",
+        "import": "store the items of a file, all or none",
+    }.items():
+        direction = directions.add_parser(name, parents=[workspace], help=does)
+        direction.add_argument("--domain", metavar="NAME", help="items of this domain; default: those for every domain")
+        direction.add_argument("file", type=Path, help="YAML, in the form of a domain's cognition.yaml")
+        direction.set_defaults(run=_cognition, direction=name)
 
     verify = commands.add_parser(
         "verify", parents=[workspace], help="judge the stored outputs of a node again and say whether its score stands"
@@ -208,6 +218,13 @@ def _compare(options: argparse.Namespace) -> int:
             _settings(options).home, options.campaigns, options.output, options.stage, as_json=options.as_json
         )
     )
+
+
+def _cognition(options: argparse.Namespace) -> int:
+    from .cognition_files import export_items, import_items
+
+    run = export_items if options.direction == "export" else import_items
+    return asyncio.run(run(_settings(options).home, options.file, options.domain))
 
 
 def _verify(options: argparse.Namespace) -> int:

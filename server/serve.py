@@ -14,6 +14,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from ..database.embedders.choice import make_embedder
 from ..evolution.errors import EvolveError
 from ..resources.updates import publish_updates
+from ..tools.arxiv import Arxiv
 from ..tools.laboratory import Laboratory
 from .app import build_server, engineer_command
 from .settings import LOOPBACK, Settings
@@ -45,6 +46,7 @@ async def serve(settings: Settings) -> None:
         settings.python,
         embedder=make_embedder(settings.embedder_options()),
         judge=settings.judge_endpoint(),
+        arxiv=Arxiv(settings.arxiv_url),
     )
     laboratory.paths.prepare()
     async with laboratory:

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ..database.embedders.choice import EmbedderOptions
 from ..database.embedders.weights import there
+from ..tools.arxiv import ARXIV_URL
 from ..tools.judge_endpoint import JudgeEndpoint
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -48,6 +49,10 @@ class Settings(BaseSettings):
     sandbox_minimum: Literal["bwrap", "userns", "landlock", "unconfined"] = Field(
         default="landlock",
         description="The weakest sandbox that experiments may run in; the strongest that works is taken.",
+    )
+    arxiv_url: str = Field(
+        default=ARXIV_URL,
+        description="Query endpoint of the arXiv API, or of a mirror, that add_cognition fetches papers from.",
     )
     transport: Literal["stdio", "http"] = Field(
         default="stdio", description="How clients reach the server: stdio, or streamable HTTP."
@@ -113,6 +118,14 @@ class Settings(BaseSettings):
             Path(value).is_absolute() and Path(value).is_file() and os.access(value, os.X_OK)
         ):
             raise ValueError(f"expected the absolute path of a Python interpreter, but {value!r} is none")
+        return value
+
+    @field_validator("arxiv_url")
+    @classmethod
+    def _endpoint(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"expected an http or https URL without a query, such as {ARXIV_URL}")
         return value
 
     @model_validator(mode="after")

@@ -178,6 +178,7 @@ def cognition_fields(item: CognitionItem, limit: int) -> dict[str, Any]:
             "body": excerpt(item.body, limit),
             "symptom": excerpt(item.symptom, max(limit // 2, 1)) or None,
             "source": item.source,
+            "more_sources": list(item.more_sources) or None,
             "tags": list(item.tags) or None,
             "origin": str(item.origin),
         }

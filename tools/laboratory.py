@@ -1,4 +1,4 @@
-"""What every tool works with: the open workspace, and a way to wake the engineer daemon."""
+"""What every tool works with: the open workspace, arXiv, and a way to wake the engineer daemon."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ..evolution.errors import StorageError
 from ..evolution.models import Experiment
 from ..evolution.outcomes import ExperimentStatus
 from ..sandbox.daemon_lock import daemon_about
+from .arxiv import Arxiv
 from .judge_endpoint import JudgeEndpoint
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Laboratory:
         python: interpreter for new campaigns; `None` is the server's own.
         embedder: what searches go by; `None` is words alone.
         judge: the endpoint that judges on request, where the user has set one up.
+        arxiv: where papers come from; `None` is arXiv itself.
     """
 
     def __init__(
@@ -49,11 +51,13 @@ class Laboratory:
         *,
         embedder: Embedder | None = None,
         judge: JudgeEndpoint | None = None,
+        arxiv: Arxiv | None = None,
     ) -> None:
         self.paths = WorkspacePaths(root)
         self.python = python
         self.judge = judge
         self._embedder = embedder
+        self.arxiv = arxiv if arxiv is not None else Arxiv()
         self._engineer_command = list(engineer_command)
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()

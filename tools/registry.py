@@ -108,7 +108,7 @@ def tool_entries(laboratory: Laboratory) -> list[ToolEntry]:
         ToolEntry(on_campaigns.update_campaign, "Change a campaign", read_only=False, idempotent=True),
         ToolEntry(on_search.sample_nodes, "Sample nodes", read_only=False, idempotent=False, meta=ALWAYS_LOAD),
         ToolEntry(on_knowledge.search_cognition, "Search cognition", read_only=True, idempotent=True, meta=ALWAYS_LOAD),
-        ToolEntry(on_knowledge.add_cognition, "Add cognition", read_only=False, idempotent=True),
+        ToolEntry(on_knowledge.add_cognition, "Add cognition", read_only=False, idempotent=True, open_world=True),
         ToolEntry(
             on_experiments.run_experiment, "Run an experiment", read_only=False, idempotent=False, meta=ALWAYS_LOAD
         ),

@@ -25,7 +25,7 @@ class Outlook:
     scope: Scope
     within: tuple[Campaign, ...]
     """All of them, the one that asks among them, oldest first."""
-    domains: tuple[str | None, ...]
+    domains: tuple[str, ...] | None
     """Names of the domains whose cognition is in view, besides knowledge for every domain; `None` is all of them."""
 
     @property
@@ -59,7 +59,7 @@ async def outlook(reader: Reader, home: Campaign, scope: Scope) -> Outlook:
     if scope == "campaign":
         return at_home(home)
     if scope == "all":
-        return Outlook(home, scope, tuple(await campaigns.every(reader)), (None,))
+        return Outlook(home, scope, tuple(await campaigns.every(reader)), None)
     if home.program is None:
         own = short_id("c", home.id)
         raise BadInput(

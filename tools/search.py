@@ -37,10 +37,10 @@ from .answers import (
 )
 from .campaigns import refuse_over_budget
 from .judgement import judgement_lines
-from .knowledge import lesson_marks, lessons_elsewhere, question, recall
 from .laboratory import Laboratory
 from .leaderboards import found_lines, leaderboards, refuse_unlike_scores
 from .progress import experiment_lines, summary
+from .recall import lesson_marks, lessons_elsewhere, questions, recall
 from .retrievals import count_retrievals
 from .scopes import SCOPE, Outlook, Scope, at_home, comparable, of_program, outlook
 from .showing import Shown
@@ -90,10 +90,10 @@ class SearchTools:
         full = detail == "full"
         shown = Shown.by(chosen.settings)
         view = await of_program(workspace.read, chosen)
-        text = await question(workspace, "", [node.id for node in members], shown)
-        found = await recall(workspace, text, at_home(chosen), top_k=5)
+        asked = await questions(workspace, "", [node.id for node in members], shown)
+        found = await recall(workspace, asked, at_home(chosen), top_k=5)
         own = [lesson for node in members for lesson in await shown.lessons_of(workspace.read, node.id)]
-        elsewhere = await lessons_elsewhere(workspace, text, view, most=2)
+        elsewhere = await lessons_elsewhere(workspace, asked, view, most=2)
         near = list({lesson.id: lesson for lesson in [*own, *found.lessons]}.values())
         lessons = [*near[: 5 - len(elsewhere)], *elsewhere]
         marks = await lesson_marks(workspace, view, lessons)

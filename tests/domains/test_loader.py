@@ -267,9 +267,9 @@ def test_a_huge_brief_is_refused_with_both_sizes(folder):
 
 
 def test_cognition_is_read_with_its_sources(folder):
-    (folder / "cognition.yaml").write_text("- {title: T, body: B, source: 'arXiv:1', tags: [x]}\n")
+    (folder / "cognition.yaml").write_text("- {title: T, body: B, source: 'arXiv:2406.06484v2', tags: [x]}\n")
     (item,) = load_domain(folder).cognition()
-    assert (item.title, item.source, item.tags, item.symptom) == ("T", "arXiv:1", ("x",), "")
+    assert (item.title, item.source, item.tags, item.symptom) == ("T", "arxiv:2406.06484", ("x",), "")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from asi_evolve.server.cli import main
 from .conftest import cli
 
 COMMANDS = ["serve", "demo", "engineer", "doctor", "fetch-model", "check-domain"]
-COMMANDS += ["campaigns", "export", "compare", "verify", "version"]
+COMMANDS += ["campaigns", "export", "compare", "cognition", "verify", "version"]
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=" ".join)
@@ -27,7 +27,17 @@ def test_every_command_has_help(capsys, command):
 
 
 @pytest.mark.parametrize(
-    "wrong", [[], ["moon"], ["export"], ["check-domain"], ["serve", "--transport", "moon"], ["serve", "--port", "x"]]
+    "wrong",
+    [
+        [],
+        ["moon"],
+        ["export"],
+        ["cognition"],
+        ["cognition", "import"],
+        ["check-domain"],
+        ["serve", "--transport", "moon"],
+        ["serve", "--port", "x"],
+    ],
 )
 def test_a_wrong_command_line_ends_with_status_2_and_the_usage(capsys, wrong):
     with pytest.raises(SystemExit) as ended:
@@ -54,7 +64,9 @@ def test_an_empty_workspace_has_no_campaigns(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == []
 
 
-@pytest.mark.parametrize("command", [["campaigns"], ["export", "c1", "/nowhere/x"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["campaigns"], ["export", "c1", "/nowhere/x"], ["cognition", "export", "/nowhere/x"]], ids=" ".join
+)
 def test_a_workspace_that_does_not_exist_is_not_made(tmp_path, capsys, command):
     assert main([*command, "--workspace", str(tmp_path / "mistyped")]) == 1
     assert str(tmp_path / "mistyped") in capsys.readouterr().err

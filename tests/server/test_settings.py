@@ -27,6 +27,7 @@ def test_the_settings_are_these_and_no_others():
         "gpus",
         "idle_seconds",
         "sandbox_minimum",
+        "arxiv_url",
         "transport",
         "http_host",
         "http_port",
@@ -201,3 +202,17 @@ def test_a_workspace_that_cannot_be_made_ends_the_server_at_start_with_status_1(
     assert ended.returncode == 1
     assert f"Expected to make the workspace folder {tmp_path / 'file'}" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["export.arxiv.org/api", "ftp://arxiv.org/x", "http://", "https://a.org/q?x=1", "file:///x"]
+)
+def test_an_address_of_arxiv_that_is_none_is_refused(url, monkeypatch, capsys):
+    monkeypatch.setenv("ASI_EVOLVE_ARXIV_URL", url)
+    with pytest.raises(ValidationError, match="expected an http or https URL"):
+        Settings()
+
+
+def test_a_mirror_of_arxiv_can_be_named(monkeypatch):
+    monkeypatch.setenv("ASI_EVOLVE_ARXIV_URL", "http://localhost:8080/api/query")
+    assert Settings().arxiv_url == "http://localhost:8080/api/query"

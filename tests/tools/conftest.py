@@ -148,9 +148,9 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def open_bench(root, mode="auto", engineer_command=NO_ENGINEER, **settings):
+async def open_bench(root, mode="auto", engineer_command=NO_ENGINEER, arxiv=None, **settings):
     chosen = Settings(home=root, **settings)
-    async with Laboratory(root, engineer_command, judge=chosen.judge_endpoint()) as laboratory:
+    async with Laboratory(root, engineer_command, judge=chosen.judge_endpoint(), arxiv=arxiv) as laboratory:
         server, bus = build_server(laboratory, chosen)
         async with Client(server, mode=mode) as client:
             yield Bench(laboratory, server, bus, client)

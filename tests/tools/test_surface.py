@@ -27,8 +27,8 @@ TOOLS = {
     "record_judgement": (False, False, False),
     "promote_node": (False, False, False),
 }
-REACHING_OUT = {"record_judgement"}
-"""They can reach beyond this machine, where the user has set that up."""
+REACHING_OUT = {"record_judgement", "add_cognition"}
+"""They can reach beyond this machine: an endpoint that the user has set up, and arXiv."""
 CORE = {"sample_nodes", "search_cognition", "run_experiment", "record_analysis"}
 LARGEST_TEXT = 2000
 """Characters of instructions and descriptions; older Claude Code cuts at 2,048."""

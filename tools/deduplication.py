@@ -1,0 +1,128 @@
+"""Growth of the cognition store: what says the same as a stored item is merged into it, with a notice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..database import cognition
+from ..database.cognition import Merged, NewItem
+from ..database.connection import Reader, Transaction
+from ..database.workspace import Workspace
+from ..evolution.knowledge import Knowledge
+from ..evolution.resemblance import resemblance, words
+
+REACH = 5
+"""Items nearest to a new one that are compared with it, besides those of the same source."""
+
+
+@dataclass(frozen=True)
+class MergedInto:
+    """An item that became part of an older one."""
+
+    place: int
+    """Of the new item in the call, from 1."""
+    into: int
+    why: str
+    what: Merged
+    lost_words: tuple[str, ...]
+    """Words of the text that is no longer shown and that the shown one does not have."""
+
+
+@dataclass(frozen=True)
+class Near:
+    """A new item that is close to an older one and was stored all the same."""
+
+    number: int
+    near: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What became of some items."""
+
+    added: list[int] = field(default_factory=list[int])
+    known: list[int] = field(default_factory=list[int])
+    merged: list[MergedInto] = field(default_factory=list[MergedInto])
+    near: list[Near] = field(default_factory=list[Near])
+
+
+async def nearest(workspace: Workspace, items: Sequence[NewItem]) -> list[list[int]]:
+    """The stored items that each new one is to be compared with. Not for a transaction: a search may run a model."""
+    return [await _candidates(workspace, item) for item in items]
+
+
+async def store(
+    tx: Transaction, items: Sequence[NewItem], close: Sequence[Sequence[int]], *, merge: bool, among_themselves: bool
+) -> Stored:
+    """Store items, in the order given.
+
+    Args:
+        close: what `nearest` found for each.
+        merge: whether near-duplicates become part of the older item.
+        among_themselves: whether the items are compared with each other too.
+    """
+    stored = Stored()
+    for place, (item, numbers) in enumerate(zip(items, close, strict=True), start=1):
+        compared = [*numbers, *(stored.added if among_themselves else ())]
+        await _store_one(tx, place, item, compared, stored, merge=merge)
+    return stored
+
+
+async def _candidates(workspace: Workspace, item: NewItem) -> list[int]:
+    # The domain '' is that of no item, so that knowledge for every domain is compared with its like alone.
+    found = await workspace.documents.find(
+        f"{item.title}\n{item.body}", "cognition", domain=item.domain or "", limit=REACH
+    )
+    same_source = await cognition.of_sources(workspace.read, item.knowledge.sources)
+    return list(dict.fromkeys([*(hit.ref_id for hit in found.hits), *same_source]))
+
+
+async def _store_one(
+    tx: Transaction, place: int, item: NewItem, compared: Sequence[int], stored: Stored, *, merge: bool
+) -> None:
+    if (number := await cognition.known(tx, item)) is not None:
+        what = await cognition.merge(tx, number, item)
+        if what.sources or what.tags:
+            stored.merged.append(MergedInto(place, number, "the same title and body", what, ()))
+        else:
+            stored.known.append(number)
+        return
+    close, same = await _resembling(tx, item, compared)
+    if same is not None and merge:
+        stored.merged.append(await _merged(tx, place, item, *same))
+        return
+    number, _ = await cognition.add(tx, item)
+    stored.added.append(number)
+    if (nearest := same or close) is not None:
+        stored.near.append(Near(number, *nearest))
+
+
+async def _merged(tx: Transaction, place: int, item: NewItem, into: int, why: str) -> MergedInto:
+    (old,) = await cognition.many(tx, [into])
+    what = await cognition.merge(tx, into, item)
+    lost = _lost_words(item.knowledge, cognition.item_knowledge(old), replaced=what.replaced)
+    return MergedInto(place, into, why, what, lost)
+
+
+async def _resembling(
+    reader: Reader, item: NewItem, numbers: Sequence[int]
+) -> tuple[tuple[int, str] | None, tuple[int, str] | None]:
+    """(the first item that is close, the first that says the same), each with why, where a merge loses no reader."""
+    close: tuple[int, str] | None = None
+    for old in await cognition.many(reader, list(dict.fromkeys(numbers))):
+        if old.domain not in (None, item.domain):
+            continue
+        found = resemblance(item.knowledge, cognition.item_knowledge(old))
+        if found is not None and found.same:
+            return close, (old.id, found.why)
+        if found is not None and close is None:
+            close = (old.id, found.why)
+    return close, None
+
+
+def _lost_words(new: Knowledge, old: Knowledge, *, replaced: bool) -> tuple[str, ...]:
+    hidden, shown = (old, new) if replaced else (new, old)
+    kept = set(words(shown.text))
+    return tuple(dict.fromkeys(word for word in words(hidden.text) if word not in kept))
