@@ -101,12 +101,14 @@ async def lessons(reader: Reader, numbers: Sequence[int]) -> list[Lesson]:
     return [_lesson(row) for row in await reader.numbered("SELECT * FROM lessons WHERE id", numbers, "l")]
 
 
-async def lessons_with(reader: Reader, campaign_ids: Sequence[int], tags: Sequence[str]) -> list[int]:
-    """Numbers of the lessons of some campaigns that carry at least one of some tags, whatever their case."""
+async def lessons_with(reader: Reader, campaign_ids: Sequence[int] | None, tags: Sequence[str]) -> list[int]:
+    """Numbers of the lessons of some campaigns (`None`: of all) that carry at least one of some tags, whatever their
+    case."""
     rows = await reader.all(
-        "SELECT id FROM lessons WHERE campaign_id IN (SELECT value FROM json_each(?)) AND EXISTS (SELECT 1 FROM"
-        " json_each(tags_json) AS own JOIN json_each(?) AS wanted ON own.value = wanted.value COLLATE NOCASE)",
-        (json.dumps(list(campaign_ids)), json.dumps(list(tags))),
+        "SELECT id FROM lessons WHERE (?1 IS NULL OR campaign_id IN (SELECT value FROM json_each(?1))) AND EXISTS"
+        " (SELECT 1 FROM json_each(tags_json) AS own JOIN json_each(?2) AS wanted"
+        " ON own.value = wanted.value COLLATE NOCASE)",
+        (json.dumps(list(campaign_ids)) if campaign_ids is not None else None, json.dumps(list(tags))),
     )
     return [row["id"] for row in rows]
 
