@@ -75,6 +75,11 @@ async def put(
     )
 
 
+async def replace_text(tx: Transaction, kind: DocumentKind, ref_id: int, text: str) -> None:
+    """Search by another text from now on, in the transaction that changes what it belongs to."""
+    await tx.execute("UPDATE documents SET text = ? WHERE kind = ? AND ref_id = ?", (text, kind, ref_id))
+
+
 class DocumentSearch:
     """Finds documents by meaning where there is an embedder that is ready, else by words.
 
@@ -96,6 +101,7 @@ class DocumentSearch:
         *,
         campaigns: Sequence[int] | None = None,
         domain: str | None = None,
+        among: Sequence[int] | None = None,
         limit: int = 5,
         threshold: float | None = None,
         diversity: float = 0.0,
@@ -105,6 +111,7 @@ class DocumentSearch:
         Args:
             campaigns: only those of these campaigns.
             domain: only those of this domain, or of none (knowledge for every domain).
+            among: only those that belong to one of these numbers, such as the items that carry a tag.
             threshold: only those with at least this cosine similarity. Words have no such scale: a lexical search, and
                 the lexical half of a hybrid one, pass it by.
             diversity: above 0, up to 1, the hits are chosen for being unlike each other too (maximal marginal
@@ -112,7 +119,7 @@ class DocumentSearch:
         """
         asked = [query for query in ([queries] if isinstance(queries, str) else queries) if query.strip()]
         reach = max(limit, min(CANDIDATES_PER_HIT * limit, MOST_CANDIDATES)) if diversity > 0 else limit
-        found = await self._candidates(asked, Scope.of(kind, campaigns, domain), reach, threshold)
+        found = await self._candidates(asked, Scope.of(kind, campaigns, domain, among), reach, threshold)
         best = await self._unlike(found, diversity, limit) if diversity > 0 else found.best
         return Found([Hit(document.ref_id, document.score) for document in best], found.method)
 
