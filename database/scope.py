@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+Entry = TypeVar("Entry", int, str)
 DocumentKind = Literal["motivation", "analysis", "lesson", "cognition"]
 
 
 @dataclass(frozen=True)
 class Scope:
-    """One kind of text; only of some campaigns, of some domains or of none, or of some owners, where given."""
+    """One kind of text; where given, only of some campaigns, of some domains or of none, or of what has some numbers."""
 
     kind: DocumentKind
     campaigns: tuple[int, ...] | None = None
     domains: tuple[str, ...] | None = None
     among: tuple[int, ...] | None = None
-    """Numbers of what the texts belong to."""
 
     @classmethod
     def of(
@@ -29,21 +29,20 @@ class Scope:
         among: Sequence[int] | None = None,
     ) -> Scope:
         """The scope that the arguments of a search name."""
-        return cls(
-            kind,
-            None if campaigns is None else tuple(dict.fromkeys(campaigns)),
-            None if domain is None else tuple(dict.fromkeys([domain] if isinstance(domain, str) else domain)),
-            None if among is None else tuple(dict.fromkeys(among)),
-        )
+        domains = [domain] if isinstance(domain, str) else domain
+        return cls(kind, _each_once(campaigns), _each_once(domains), _each_once(among))
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing can be in it."""
-        return self.campaigns == () or self.among == ()
+        return () in (self.campaigns, self.among)
 
     @property
     def words(self) -> str:
-        """An FTS5 expression over the column `documents.scope` (its words are made in 0006_search.sql)."""
+        """An FTS5 expression over the column `documents.scope` (its words are made in 0006_search.sql).
+
+        It knows nothing of `among`.
+        """
         parts: list[str] = []
         if self.campaigns is not None:
             parts.append(" OR ".join(f"{self.kind}{campaign}cx" for campaign in self.campaigns))
@@ -66,3 +65,7 @@ class Scope:
             parts.append("d.ref_id IN (SELECT value FROM json_each(?))")
             parameters.append(json.dumps(self.among))
         return " AND ".join(parts), parameters
+
+
+def _each_once(entries: Sequence[Entry] | None) -> tuple[Entry, ...] | None:
+    return None if entries is None else tuple(dict.fromkeys(entries))

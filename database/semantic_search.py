@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+
+import anyio
 
 from ..evolution.errors import EmbedderUnavailable, EvolveError
 from .connection import Database
@@ -34,6 +35,7 @@ class SemanticSearch:
         self._embedder = embedder
         self._index: VectorIndex | None = None
         self._task: asyncio.Task[None] | None = None
+        self._working = anyio.CancelScope()
         self._loading_ended = asyncio.Event()
         self._failures = 0
         self._trouble = ""
@@ -54,8 +56,9 @@ class SemanticSearch:
             raise EmbedderUnavailable(self._trouble)
         index = await self._loaded(scope.kind)
         try:
-            async with asyncio.timeout(LONGEST_ANSWER_S):
+            with anyio.fail_after(LONGEST_ANSWER_S):
                 vectors = await self._question(index, queries, scope.kind)
+            self._failures = 0
             return await index.nearest(vectors, scope, limit)
         except TimeoutError as error:
             slow = EmbedderUnavailable(f"{self.method} took longer than {LONGEST_ANSWER_S:g} s")
@@ -94,16 +97,16 @@ class SemanticSearch:
 
     async def close(self) -> None:
         """End the work in the background. What is embedded so far is kept."""
+        # Not the task itself: a transaction under way is shielded from its scope alone.
+        self._working.cancel()
         if self._task is not None:
-            self._task.cancel()
             await asyncio.wait({self._task})
 
     async def _loaded(self, kind: DocumentKind) -> VectorIndex:
         if self._index is None:
             self._work(kind)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE_S):
-                    await self._loading_ended.wait()
+            with anyio.move_on_after(PATIENCE_S):
+                await self._loading_ended.wait()
         if self._index is None:
             raise EmbedderUnavailable(self._trouble or "the embedder is loading")
         return self._index
@@ -116,10 +119,11 @@ class SemanticSearch:
             self._task.add_done_callback(self._ended)
 
     async def _keep_in_step(self, kind: DocumentKind) -> None:
-        index = await self._prepared()
-        while await index.embed_missing(kind) or await index.embed_missing():
-            await asyncio.sleep(0)
-        await index.drop_unused()
+        with anyio.CancelScope() as self._working:
+            index = await self._prepared()
+            while await index.embed_missing(kind) or await index.embed_missing():
+                await asyncio.sleep(0)
+            await index.drop_unused()
 
     async def _prepared(self) -> VectorIndex:
         if self._index is None:

@@ -30,10 +30,12 @@ class Block:
     ids: NDArray[np.int64]
     campaigns: NDArray[np.int64]
     domains: NDArray[np.int64]
+    owners: NDArray[np.int64]
+    """`documents.ref_id`."""
 
     def where(self, keep: NDArray[np.bool_]) -> Block:
         """Only some of the rows."""
-        return Block(self.vectors[keep], self.ids[keep], self.campaigns[keep], self.domains[keep])
+        return Block(self.vectors[keep], self.ids[keep], self.campaigns[keep], self.domains[keep], self.owners[keep])
 
     def joined(self, later: Block) -> Block:
         """The rows of both."""
@@ -44,6 +46,7 @@ class Block:
             np.concatenate((self.ids, later.ids)),
             np.concatenate((self.campaigns, later.campaigns)),
             np.concatenate((self.domains, later.domains)),
+            np.concatenate((self.owners, later.owners)),
         )
 
 
@@ -65,7 +68,8 @@ class VectorMatrix:
             while True:
                 # Numbers only grow, and one writer at a time gives them: none below the last one comes later.
                 rows = await reader.all(
-                    "SELECT v.id, v.embedding, ifnull(d.campaign_id, 0) AS campaign, ifnull(d.domain, '') AS domain"
+                    "SELECT v.id, v.embedding, d.ref_id, ifnull(d.campaign_id, 0) AS campaign,"
+                    " ifnull(d.domain, '') AS domain"
                     " FROM vectors AS v JOIN documents AS d ON d.id = v.document_id"
                     " WHERE v.embedder_id = ? AND v.kind = ? AND v.id > ? ORDER BY v.id LIMIT ?",
                     (self._embedder_id, self._kind, self._last_id, BLOCK_ROWS),
@@ -85,6 +89,7 @@ class VectorMatrix:
             np.array([row["id"] for row in rows], dtype=np.int64),
             np.array([row["campaign"] for row in rows], dtype=np.int64),
             np.array(domains, dtype=np.int64),
+            np.array([row["ref_id"] for row in rows], dtype=np.int64),
         )
 
     def _append(self, block: Block) -> None:
@@ -127,11 +132,13 @@ class VectorMatrix:
         """Which rows are in the scope; `None` for all."""
         import numpy as np
 
-        if scope.campaigns is None and scope.domains is None:
+        if scope.campaigns is None and scope.domains is None and scope.among is None:
             return None
         inside = np.ones(len(block.ids), dtype=bool)
         if scope.campaigns is not None:
             inside &= np.isin(block.campaigns, scope.campaigns)
         if scope.domains is not None:
             inside &= np.isin(block.domains, [0, *(self._domains.get(domain, 0) for domain in scope.domains)])
+        if scope.among is not None:
+            inside &= np.isin(block.owners, scope.among)
         return inside

@@ -1,7 +1,7 @@
 """Search by words: finds every kind of text, takes any query, and never falls behind what is stored."""
 
 import pytest
-from asi_evolve.database import analyses, cognition
+from asi_evolve.database import analyses, cognition, documents
 from asi_evolve.evolution.models import CognitionOrigin
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -88,7 +88,7 @@ async def test_a_changed_text_is_found_by_its_new_words_only_and_a_deleted_one_n
     campaign = await desk.campaign()
     node = await desk.node(campaign, "n", "zebra")
     async with desk.workspace.transaction() as tx:
-        await tx.execute("UPDATE documents SET text = 'giraffe' WHERE kind = 'motivation' AND ref_id = ?", (node,))
+        await documents.replace_text(tx, "motivation", node, "giraffe")
     assert await find(desk, "zebra", "motivation") == []
     assert await find(desk, "giraffe", "motivation") == [node]
     async with desk.workspace.transaction() as tx:

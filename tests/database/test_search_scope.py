@@ -26,16 +26,18 @@ scopes = st.fixed_dictionaries(
         "kind": st.sampled_from(KINDS),
         "campaigns": st.none() | st.lists(st.sampled_from([1, 2, 11, 12, 112, 999]), max_size=4),
         "domain": st.none() | st.sampled_from([domain for domain in DOMAINS if domain is not None] + ["unknown"]),
+        "among": st.none() | st.lists(st.integers(1, 30)),
     }
 )
 
 
-def inside(document, scope):
+def inside(number, document, scope):
     kind, campaign, domain, _ = document
     return (
         kind == scope["kind"]
         and (scope["campaigns"] is None or campaign in scope["campaigns"])
         and (scope["domain"] is None or domain in (None, scope["domain"]))
+        and (scope["among"] is None or number in scope["among"])
     )
 
 
@@ -52,7 +54,7 @@ async def test_each_index_finds_what_is_inside_the_scope_and_fits_and_nothing_el
 ):
     async with desk.workspace.transaction() as tx:
         await written(tx, stored)
-    wanted = {number for number, document in enumerate(stored, start=1) if inside(document, scope)}
+    wanted = {number for number, document in enumerate(stored, start=1) if inside(number, document, scope)}
     words = DocumentSearch(desk.workspace.database)
     driver = desk.workspace.database.driver
     *texts, asked = stemmed_words(driver, [*(document[3] for document in stored), " ".join(queries)])

@@ -250,6 +250,7 @@ async def test_diverse_hits_are_not_one_answer_several_times(tmp_path, hashing, 
             for number in range(5, 40):
                 await documents.put(tx, "lesson", number, f"filler {number}")
         search = DocumentSearch(workspace.database, hashing("hashing-512", 512), mode=mode)
+        await search.catch_up()
         plain = await search.find("zebra lattice walls", "lesson", limit=2)
         diverse = await search.find("zebra lattice walls", "lesson", limit=2, diversity=0.6)
         await search.close()
