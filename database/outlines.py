@@ -40,14 +40,19 @@ async def nearest(reader: Reader, campaign_id: int, bits: bytes, limit: int) -> 
 
 
 async def many(reader: Reader, node_ids: Sequence[int]) -> dict[int, Profile]:
-    """Node number to what it is compared by; nodes of which that is not known are left out."""
+    """Node number to what it is compared by; nodes of which that is not known are left out. In the order asked for."""
     marks = ", ".join("?" * len(node_ids))
     rows = await reader.all(
         "SELECT o.node_id, o.body, n.canonical FROM node_outlines AS o JOIN nodes AS n ON n.id = o.node_id"
         f" WHERE o.node_id IN ({marks})",
         list(node_ids),
     )
-    return {row["node_id"]: Profile(Outline.unpacked(row["canonical"], row["body"])) for row in rows}
+    found = {row["node_id"]: row for row in rows}
+    return {
+        node_id: Profile(Outline.unpacked(found[node_id]["canonical"], found[node_id]["body"]))
+        for node_id in node_ids
+        if node_id in found
+    }
 
 
 async def missing(reader: Reader, campaign_id: int, limit: int) -> list[int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from .outline import Definition, Outline
+from .outline import CLOSE, OPEN, Definition, Outline
 from .sketch import SHINGLE, sketch
 
 NUMBERS_SHOWN = 5
@@ -33,7 +33,8 @@ class Profile:
     @cached_property
     def views(self) -> list[View]:
         """One for each live definition."""
-        return [_view(definition) for definition in self.live]
+        masked: dict[str, str] = {}
+        return [_view(definition, masked) for definition in self.live]
 
     @cached_property
     def forms(self) -> list[View]:
@@ -59,9 +60,12 @@ class Profile:
     def steps(self) -> Counter[str]:
         """Tokens that do something: operators, calls, attributes, strings, names from outside, control flow."""
         counts = Counter[str]()
-        for form in self.forms:
-            counts.update(form)
-        return Counter({token: n for token, n in counts.items() if token[0] not in "$#" and token not in _FORM})
+        for definition in self.live:
+            counts.update(_without_annotations(definition.tokens))
+        found = Counter[str]()
+        for token, count in counts.items():
+            found[_masked(token)] += count
+        return Counter({token: count for token, count in found.items() if token[0] not in "$#" and token not in _FORM})
 
     @cached_property
     def numbers(self) -> Counter[str]:
@@ -127,18 +131,24 @@ def text_likeness(one: str, other: str) -> float:
     return _jaccard(_word_pairs(one), _word_pairs(other))
 
 
-def _view(definition: Definition) -> View:
-    seen: list[str] = []
-    silent = 0
-    masked: dict[str, str] = {}
-    for token in definition.tokens:
-        if token == "~(":  # noqa: S105 -- no password
-            silent += 1
-        elif token == "~)":  # noqa: S105
-            silent -= 1
-        elif not silent:
-            seen.append(masked.get(token) or masked.setdefault(token, _masked(token)))
-    return tuple(seen)
+def _view(definition: Definition, masked: dict[str, str]) -> View:
+    """`masked` remembers what tokens become."""
+    tokens = _without_annotations(definition.tokens)
+    for token in set(tokens) - masked.keys():
+        masked[token] = _masked(token)
+    return tuple(map(masked.__getitem__, tokens))
+
+
+def _without_annotations(tokens: Sequence[str]) -> Sequence[str]:
+    if OPEN not in tokens:
+        return tokens
+    kept: list[str] = []
+    depth = 0
+    for token in tokens:
+        depth += (token == OPEN) - (token == CLOSE)
+        if not depth and token != CLOSE:
+            kept.append(token)
+    return kept
 
 
 def _masked(token: str) -> str:
@@ -147,7 +157,7 @@ def _masked(token: str) -> str:
     if token.startswith("=$"):
         return "=$"
     if token[0] == "<" and len(token) > 1:
-        return re.split("[-/]", token, maxsplit=1)[0].replace("<AnnAssign", "<Assign")
+        return "<Assign" if token.startswith("<AnnAssign") else token.rstrip("-/0123456789")
     return token
 
 
@@ -189,13 +199,7 @@ def _by_form(profile: Profile) -> list[Definition]:
 
 
 def _named(definition: Definition) -> list[str]:
-    silent = 0
-    found: list[str] = []
-    for token in definition.tokens:
-        silent += (token == "~(") - (token == "~)")  # noqa: S105
-        if token[0] in "$@" and not silent:
-            found.append(token)
-    return found
+    return [token for token in _without_annotations(definition.tokens) if token[0] in "$@"]
 
 
 class _Renaming:

@@ -6,7 +6,7 @@ import ast
 import builtins
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 Place = Literal["module", "class", "function"]
 _REFLECTIVE = frozenset({"eval", "exec", "globals", "locals", "vars"})
@@ -74,7 +74,7 @@ class Names:
                 place = "function"
             elif isinstance(node, ast.ClassDef):
                 place = "class"
-            stack += [(child, place) for child in _children(node)]
+            stack.extend((child, place) for child in _children(node))
         return scope
 
     def _note(self, node: ast.AST, place: Place, scope: Scope) -> None:
@@ -129,6 +129,5 @@ def _children(node: ast.AST) -> list[ast.AST]:
             if isinstance(value, ast.AST):
                 found.append(value)
             elif isinstance(value, list):
-                entries: list[Any] = value
-                found += [entry for entry in entries if isinstance(entry, ast.AST)]
+                found += [entry for entry in cast(list[Any], value) if isinstance(entry, ast.AST)]
     return found

@@ -2,7 +2,7 @@
 
 Tokens say by their first character what they are: `<` a node of the tree with the lengths of its parts, `$` a name that
 is local to a function, `@` one of the top level, `#` a number, `'` a string, `.` an attribute, `=` a keyword; anything
-else is a name from outside. What stands between `~(` and `~)` is an annotation.
+else is a name from outside. Annotations stand between `OPEN` and `CLOSE`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from .names import Names, Scope
 from .novelty import parsed
@@ -23,6 +23,8 @@ MAX_TOKENS = 60_000
 """Of a program. What is longer is known by its beginning only."""
 MAX_PARSED = 400_000
 """Characters of Python, all files together. What is longer is taken as words."""
+OPEN, CLOSE = "~(", "~)"
+"""Around an annotation."""
 _NAME_FIELDS = {
     ("Name", "id"), ("arg", "arg"), ("FunctionDef", "name"), ("AsyncFunctionDef", "name"), ("ClassDef", "name"),
     ("alias", "asname"), ("ExceptHandler", "name"), ("MatchAs", "name"), ("MatchStar", "name"),
@@ -141,9 +143,9 @@ def _opened(node: ast.AST, scope: Scope, names: Names) -> tuple[str, list[Any]]:
         if field in _SKIPPED_FIELDS:
             continue
         if field in _ANNOTATIONS:
-            parts += ["~(", value, "~)"] if value is not None else []
+            parts += [OPEN, value, CLOSE] if value is not None else []
         elif isinstance(value, list):
-            entries: list[Any] = value
+            entries = cast(list[Any], value)
             head.append(f"/{len(entries)}")
             # None: a keyword parameter without a default, and the key of {**mapping}.
             parts += [_name(entry, scope, names) if isinstance(entry, str) else entry or "-" for entry in entries]

@@ -19,7 +19,7 @@ from ..evolution.text import excerpt
 from .answers import number, without_none
 from .candidates import Candidate
 
-LOOKED_AT = 8
+LOOKED_AT = 6
 """Nodes with the most similar sketches that are compared in full."""
 ADDED_MEANWHILE = 16
 """Nodes that other agents added since, which are compared while the write lock is held."""
@@ -139,12 +139,14 @@ async def _near(tx: Transaction, campaign_id: int, candidate: Candidate, seen: S
 
 
 def _compared(profile: Profile, others: dict[int, Profile]) -> dict[int, Comparison]:
-    """Only those that can be near: most nodes have other steps, which a count of tokens tells."""
-    return {
-        node_id: compare(profile, other)
-        for node_id, other in others.items()
-        if steps_changed(profile, other) <= FEW_STEPS
-    }
+    """Of those that can be near as many as are told of. Most nodes have other steps, which a count of tokens tells."""
+    found: dict[int, Comparison] = {}
+    for node_id, other in others.items():
+        if steps_changed(profile, other) <= FEW_STEPS:
+            found[node_id] = compare(profile, other)
+            if sum(map(nearly_equal, found.values())) == TOLD:
+                break
+    return found
 
 
 def _twin(node_id: int, found: Comparison) -> Twin:
