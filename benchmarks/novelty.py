@@ -15,10 +15,10 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from asi_evolve.database import campaigns, nodes
+from asi_evolve.database import campaigns
 from asi_evolve.database.connection import Transaction
 from asi_evolve.database.workspace import Workspace, open_workspace
 from asi_evolve.domains.loader import find_domain
@@ -27,6 +27,7 @@ from asi_evolve.evolution.likeness import Profile
 from asi_evolve.evolution.models import Campaign, CampaignSettings
 from asi_evolve.evolution.novelty import fingerprint, parsed
 from asi_evolve.evolution.outline import outline_of
+from asi_evolve.evolution.sketch import BITS
 from asi_evolve.server.demo.script import rounds
 from asi_evolve.tools import novelty
 from asi_evolve.tools.candidates import Candidate
@@ -73,21 +74,36 @@ class Crowd:
         packed = [(profile.outline.packed(), int.from_bytes(profile.sketch, "little")) for profile in profiles]
         for start in range(0, count, 1000):
             async with self.workspace.transaction() as tx:
-                for place in range(start, min(start + 1000, count)):
-                    await self._add(tx, place, *packed[place % len(packed)])
+                await self._add(tx, range(start + 1, min(start + 1000, count) + 1), packed)
 
-    async def _add(self, tx: Transaction, place: int, body: bytes, sketch: int) -> None:
-        motivation = " ".join(self.random.choices(WORDS, k=40))
-        new = nodes.NewNode(self.campaign.id, f"node {place}", motivation, {ENTRY: "x"}, f"f{place}")
-        node_id = await nodes.add(tx, new)
-        for bit in self.random.sample(range(512), FLIPPED):
-            sketch ^= 1 << bit
-        await tx.execute("UPDATE nodes SET canonical = ? WHERE id = ?", (f"c{place}", node_id))
-        await tx.execute("INSERT INTO node_outlines (node_id, body) VALUES (?, ?)", (node_id, body))
-        await tx.execute(
-            "INSERT INTO node_sketches (node_id, sketch, campaign) VALUES (?, vec_bit(?), ?)",
-            (node_id, sketch.to_bytes(64, "little"), self.campaign.id),
+    async def _add(self, tx: Transaction, numbers: Sequence[int], packed: Sequence[tuple[bytes, int]]) -> None:
+        """As nodes.add, but many at once."""
+        own = [(number, *packed[number % len(packed)]) for number in numbers]
+        texts = [" ".join(self.random.choices(WORDS, k=40)) for _ in numbers]
+        await tx.many(
+            "INSERT INTO nodes (id, campaign_id, name, is_baseline, status, code_bytes, fingerprint, canonical,"
+            " created_at) VALUES (?, ?, 'a node', 0, 'queued', 8000, ?, ?, 0)",
+            [(number, self.campaign.id, f"f{number}", f"c{number}") for number in numbers],
         )
+        await tx.many(
+            "INSERT INTO node_texts (node_id, motivation) VALUES (?, ?)", list(zip(numbers, texts, strict=True))
+        )
+        await tx.many(
+            "INSERT INTO documents (kind, ref_id, campaign_id, text) VALUES ('motivation', ?, ?, ?)",
+            [(number, self.campaign.id, text) for number, text in zip(numbers, texts, strict=True)],
+        )
+        await tx.many(
+            "INSERT INTO node_outlines (node_id, body) VALUES (?, ?)", [(number, body) for number, body, _ in own]
+        )
+        await tx.many(
+            "INSERT INTO node_sketches (node_id, sketch, campaign) VALUES (?, vec_bit(?), ?)",
+            [(number, self._moved(sketch), self.campaign.id) for number, _, sketch in own],
+        )
+
+    def _moved(self, sketch: int) -> bytes:
+        for bit in self.random.sample(range(BITS), FLIPPED):
+            sketch ^= 1 << bit
+        return sketch.to_bytes(BITS // 8, "little")
 
     def search(self, code: str) -> Callable[[], Awaitable[int]]:
         """As run_experiment does before it takes the write lock; the sketch is worked out anew."""

@@ -13,7 +13,7 @@ from ..evolution.errors import BadInput, DuplicateCandidate, EvolveError
 from ..evolution.ids import short_id
 from ..evolution.likeness import Comparison, Profile, compare, steps_changed, text_likeness
 from ..evolution.models import Campaign, Node, NoveltyPolicy
-from ..evolution.nearness import FEW_STEPS, Verdict, motivation_decides, nearly_equal
+from ..evolution.nearness import FEW_STEPS, SAME_MOTIVATION, Verdict, motivation_decides, nearly_equal
 from ..evolution.outline import outline_of
 from ..evolution.text import excerpt
 from .answers import number, without_none
@@ -25,6 +25,8 @@ ADDED_MEANWHILE = 16
 """Nodes that other agents added since, which are compared while the write lock is held."""
 FILLED_IN = 16
 """Nodes of an older database that get their outline in one call."""
+WITHOUT_SCALE = ("lexical", "hybrid")
+"""Methods of search whose scores order the hits and say no more."""
 TOLD = 3
 """Nodes in an answer."""
 
@@ -80,10 +82,11 @@ async def judged(
     known = {twin.node_id for twin in twins}
     twins += [twin for twin in await _near(tx, campaign.id, candidate, seen) if twin.node_id not in known]
     if twins and policy == "reject":
-        standing = await nodes.many(tx, [twin.node_id for twin in twins])
+        found = await nodes.many(tx, [twin.node_id for twin in twins])
         # What failed has to be mended, and the mended program is nearly the same.
-        if not all(_failed(node) for node in standing):
-            raise DuplicateCandidate(await _refusal(tx, campaign, twins), node=twins[0].node_id)
+        standing = [twin for twin, node in zip(twins, found, strict=True) if not _failed(node)]
+        if standing:
+            raise DuplicateCandidate(await _refusal(tx, campaign, standing), node=standing[0].node_id)
     return twins
 
 
@@ -163,13 +166,15 @@ async def _motivations(
     """How alike the motivations are: by words, and where there is an embedder by meaning, whichever is larger."""
     texts = await nodes.motivations(workspace.read, node_ids)
     alike = {node_id: text_likeness(candidate.motivation, texts[node_id]) for node_id in node_ids}
+    if min(alike.values()) >= SAME_MOTIVATION:
+        return alike
     try:
         found = await workspace.documents.find(
             f"{candidate.name}\n{candidate.motivation}", "motivation", campaigns=[campaign_id], limit=2 * LOOKED_AT
         )
     except EvolveError:  # an embedder that fails must not stop an experiment
         return alike
-    if found.method != "lexical":  # scores by words have no scale
+    if not found.method.startswith(WITHOUT_SCALE):
         alike |= {hit.ref_id: max(hit.score, alike[hit.ref_id]) for hit in found.hits if hit.ref_id in alike}
     return alike
 

@@ -133,6 +133,17 @@ async def test_a_campaign_that_rejects_refuses_what_is_near_and_says_of_what(ben
     assert (await order(bench, campaign, TUNED))["novelty"]["verdict"] == "near"
 
 
+async def test_a_failure_beside_a_success_does_not_open_the_door(bench, policy):
+    campaign = await policy("reject")
+    first = await order(bench, campaign, SEARCH)
+    await bench.settle(first["experiment"], Outcome.LIMIT, reason="cpu: used 5.1 of 5 s.")
+    mended = await order(bench, campaign, SEARCH.replace("STEPS = 100", "STEPS = 50"))
+    await bench.settle(mended["experiment"], score=2.0)
+    text = await refusal(bench, campaign, SEARCH.replace("STEPS = 100", "STEPS = 99"))
+    assert "nearly the program of n3 (a search), which scored 2" in text
+    assert "n2 (" not in text
+
+
 async def test_a_campaign_that_rejects_waits_for_what_runs(bench, policy):
     campaign = await policy("reject")
     await order(bench, campaign, SEARCH)
