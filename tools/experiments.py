@@ -83,9 +83,10 @@ class ExperimentTools:
         """Evaluate a candidate in the sandbox. Give exactly one of `code`, `files`, `edits`. It is checked at once
         (form, syntax, required names, the same program in this campaign), then stored as a node and queued; `novelty`
         tells which nodes it nearly equals and how they ended. Cheap stages run first and end a bad candidate early.
-        Returns the result if it comes within `wait_s` (default 20), else a handle for wait_experiment. The experiment goes on whatever happens to this call or to the server. Only
-        outcome `scored` has a score; every other outcome says what went wrong. A score above what is proven possible,
-        or far above all others, is held (status `quarantined`) until runs with other seeds confirm it.
+        Returns the result if it comes within `wait_s` (default 20), else a handle for wait_experiment. The experiment
+        goes on whatever happens to this call or to the server. Only outcome `scored` has a score; every other outcome
+        says what went wrong. A score above what is proven possible, or far above all others, is held (status
+        `quarantined`) until runs with other seeds confirm it.
         """
         workspace = await self._laboratory.workspace()
         chosen = await campaigns.get(workspace.read, parse_id(campaign, "c"))

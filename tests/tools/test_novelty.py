@@ -5,8 +5,14 @@ from contextlib import AsyncExitStack
 
 import anyio
 import pytest
-from asi_evolve.database import nodes, outlines
+from asi_evolve.database import campaigns, nodes, outlines
+from asi_evolve.database.workspace import open_workspace
+from asi_evolve.evolution.likeness import Profile
+from asi_evolve.evolution.novelty import fingerprint
 from asi_evolve.evolution.outcomes import Outcome
+from asi_evolve.evolution.outline import outline_of
+from asi_evolve.tools import novelty
+from asi_evolve.tools.candidates import Candidate
 
 from .conftest import NUMBER_DOMAIN, open_bench, running
 
@@ -169,6 +175,37 @@ async def test_a_small_step_for_the_same_reason_is_told_and_for_another_is_not(b
     assert same["novelty"]["closest"][0]["differs"].endswith("of the code")
     minus = SEARCH.replace("value + width", "value - width")
     assert "novelty" not in await order(bench, campaign, minus, motivation="Going down finds the larger modulus.")
+
+
+class Topics:
+    """An embedder that knows two topics."""
+
+    fingerprint = "topics"
+    dimension = 2
+
+    async def encode_documents(self, texts):
+        return [[1.0, 0.0] if "settle" in text or "converge" in text else [0.0, 1.0] for text in texts]
+
+    async def encode_queries(self, texts):
+        return await self.encode_documents(texts)
+
+
+@pytest.mark.parametrize(("motivation", "near"), [("Iterates must converge.", True), ("Go downhill instead.", False)])
+async def test_an_embedder_finds_the_same_reason_in_other_words(tmp_path, motivation, near):
+    async with open_bench(tmp_path) as bench:
+        await order(bench, await bench.campaign(), SEARCH, motivation="Shrinking steps settle.")
+    async with open_workspace(tmp_path, Topics()) as workspace:
+        chosen = await campaigns.get(workspace.read, 1)
+        files = {"number.py": STEP}
+        profile = Profile(outline_of(files, ("number",)))
+        candidate = Candidate(files, fingerprint(files), profile, [], [], "a step", motivation)
+        await workspace.documents.find("any", "motivation", campaigns=[1])
+        for _ in range(100):  # texts may be embedded in the background
+            seen = await novelty.search(workspace, chosen, candidate, ("number",))
+            if seen.near:
+                break
+            await anyio.sleep(0.01)
+        assert [twin.node_id for twin in seen.near] == ([2] if near else [])
 
 
 async def test_the_closest_come_first_and_three_at_most(bench, campaign):
