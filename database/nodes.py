@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..evolution.ids import Kind, short_id
+from ..evolution.likeness import Profile
 from ..evolution.models import Judging, Node
 from ..evolution.outcomes import ExperimentStatus, Outcome
 from ..evolution.sampling import Member
 from ..evolution.statistics import Mean
-from . import documents, events
+from . import documents, events, outlines
 from .connection import Reader, Row, Transaction
 
 Order = Literal["best", "newest", "oldest"]
@@ -34,6 +35,8 @@ class NewNode:
     parents: Sequence[int] = ()
     inspired_by: Sequence[tuple[Kind, int]] = ()
     is_baseline: bool = False
+    profile: Profile | None = None
+    """What it is compared by; `None` leaves that to the first search for programs like another."""
 
 
 async def add(tx: Transaction, new: NewNode) -> int:
@@ -58,6 +61,8 @@ async def add(tx: Transaction, new: NewNode) -> int:
         [(node_id, kind, number) for kind, number in dict.fromkeys(new.inspired_by)],
     )
     await documents.put(tx, "motivation", node_id, f"{new.name}\n{new.motivation}", campaign_id=new.campaign_id)
+    if new.profile is not None:
+        await outlines.put(tx, new.campaign_id, node_id, new.profile)
     await events.record(tx, new.campaign_id, "node_added", short_id("n", node_id), name=new.name)
     return node_id
 

@@ -13,7 +13,7 @@ DocumentKind = Literal["motivation", "analysis", "lesson", "cognition"]
 
 @dataclass(frozen=True)
 class Scope:
-    """One kind of text; where given, only of some campaigns, of some domains or of none, or of what has some numbers."""
+    """One kind of text; where given, only of some campaigns, of some domains or of none, or of some owners."""
 
     kind: DocumentKind
     campaigns: tuple[int, ...] | None = None

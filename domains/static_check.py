@@ -8,28 +8,29 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from ..evolution.errors import BadInput
-from ..evolution.novelty import parse
+from ..evolution.novelty import parse, parsed
 from .contract import CandidateForm
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
-def check_candidate(files: Mapping[str, str], form: CandidateForm) -> None:
-    """Refuse a candidate that cannot be run.
+def check_candidate(files: Mapping[str, str], form: CandidateForm) -> dict[str, ast.Module]:
+    """Refuse a candidate that cannot be run; return its Python files, parsed.
 
     Raises:
         BadInput: with what was expected, what came and what to do.
     """
     _check_form(files, form)
-    for path, text in files.items():
-        if path.endswith(".py"):
-            _check_imports(path, parse(path, text), form)
-    missing = [name for name in form.must_define if name not in set(_top_level_names(files[form.entry], form.entry))]
+    trees = parsed(files)
+    for path, tree in trees.items():
+        _check_imports(path, tree, form)
+    missing = _missing(files, trees, form)
     if missing:
         raise BadInput(
             f"Expected {form.entry} to define {', '.join(missing)} at its top level, but it does not. "
             "See the interface in the domain's brief."
         )
+    return trees
 
 
 def _check_form(files: Mapping[str, str], form: CandidateForm) -> None:
@@ -87,8 +88,16 @@ def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.module
 
 
-def _top_level_names(text: str, path: str) -> Iterator[str]:
-    for node in parse(path, text).body:
+def _missing(files: Mapping[str, str], trees: Mapping[str, ast.Module], form: CandidateForm) -> list[str]:
+    if not form.must_define:
+        return []
+    entry = trees[form.entry] if form.entry in trees else parse(form.entry, files[form.entry])
+    defined = set(_top_level_names(entry))
+    return [name for name in form.must_define if name not in defined]
+
+
+def _top_level_names(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 yield node.name

@@ -81,7 +81,7 @@ class CampaignOptions(_Model):
     """Context nodes handed out beside the parent."""
     sampling: SamplingOptions = SamplingOptions()
     novelty: NoveltyPolicy = "warn"
-    """What happens to a candidate that is nearly one of the campaign."""
+    """`reject` refuses what the campaign has or nearly has, `warn` tells of what it nearly has, `allow` of both."""
     cognition: bool = True
     """False: no cognition is shown, to measure what it is worth."""
     lessons: bool = True

@@ -13,8 +13,10 @@ from ..domains.loader import Domain, domain_names, find_domain
 from ..evolution import budgets
 from ..evolution.errors import BadInput, BudgetReached, DomainError, NotFound
 from ..evolution.ids import parse_id, short_id
+from ..evolution.likeness import Profile
 from ..evolution.models import Budget, Campaign, CampaignOptions, CampaignSettings
 from ..evolution.novelty import fingerprint
+from ..evolution.outline import outline_of
 from ..evolution.sampling import make_sampler
 from ..evolution.text import accepted, excerpt
 from .answers import (
@@ -100,6 +102,7 @@ class CampaignTools:
             budget=budget or Budget(),
         )
         seed_cognition = seed_items(chosen.name, chosen.cognition())
+        profile = Profile(outline_of(chosen.baseline, chosen.spec.candidate.must_define))
         workspace = await self._laboratory.workspace()
         async with workspace.transaction() as tx:
             campaign_id = await campaigns.add(
@@ -123,6 +126,7 @@ class CampaignTools:
                     motivation="The program that the search starts from.",
                     files=chosen.baseline,
                     fingerprint=fingerprint(chosen.baseline),
+                    profile=profile,
                     is_baseline=True,
                 ),
             )

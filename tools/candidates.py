@@ -12,8 +12,10 @@ from ..domains.static_check import check_candidate
 from ..evolution.edits import apply_edits, parse_edits
 from ..evolution.errors import BadInput
 from ..evolution.ids import Kind, parse_id, split_id
+from ..evolution.likeness import Profile
 from ..evolution.models import Campaign
 from ..evolution.novelty import fingerprint
+from ..evolution.outline import outline_of
 from ..evolution.text import accepted
 
 
@@ -32,6 +34,7 @@ class Candidate:
 
     files: dict[str, str]
     fingerprint: str
+    profile: Profile
     parents: list[int]
     inspired_by: list[tuple[Kind, int]]
     name: str
@@ -56,12 +59,13 @@ async def checked(
     parent_ids = list(dict.fromkeys(parse_id(parent, "n") for parent in parents))
     await _check_parents(reader, campaign, parent_ids)
     files = await _files(reader, domain, program, parent_ids)
-    check_candidate(files, domain.spec.candidate)
+    trees = check_candidate(files, domain.spec.candidate)
     sources = [split_id(source) for source in inspired_by]
     await _check_sources(reader, sources)
     return Candidate(
         files=files,
-        fingerprint=fingerprint(files),
+        fingerprint=fingerprint(files, trees=trees),
+        profile=Profile(outline_of(files, domain.spec.candidate.must_define, trees=trees)),
         parents=parent_ids,
         inspired_by=sources,
         name=accepted(name, "name", limit=80, one_line=True),

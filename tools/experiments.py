@@ -14,12 +14,12 @@ from ..database.connection import Transaction
 from ..database.workspace import Workspace
 from ..domains.contract import Stage
 from ..domains.loader import Domain, find_domain
-from ..evolution.errors import BadInput, DuplicateCandidate, NotFound
+from ..evolution.errors import BadInput, NotFound
 from ..evolution.ids import parse_id, short_id
 from ..evolution.models import Campaign, Experiment, Node
 from ..evolution.outcomes import ExperimentStatus, Outcome
-from ..evolution.text import accepted, excerpt
-from . import evidence
+from ..evolution.text import accepted
+from . import evidence, novelty
 from .answers import Answer, answer, anticipated, compared_fields, experiment_line, ids, run_fields, seed_line
 from .campaigns import refuse_over_budget
 from .candidates import Candidate, Program, checked
@@ -82,11 +82,12 @@ class ExperimentTools:
         wait_s: WaitSeconds = 20.0,
     ) -> Answer:
         """Evaluate a candidate in the sandbox. Give exactly one of `code`, `files`, `edits`. It is checked at once
-        (form, syntax, required names, the same program in this campaign), then stored as a node and queued; cheap
-        stages run first and end a bad candidate early. Returns the result if it comes within `wait_s` (default 20),
-        else a handle for wait_experiment. The experiment goes on whatever happens to this call or to the server. Only
-        outcome `scored` has a score; every other outcome says what went wrong. A score above what is proven possible,
-        or far above all others, is held (status `quarantined`) until runs with other seeds confirm it.
+        (form, syntax, required names, the same program in this campaign), then stored as a node and queued; `novelty`
+        tells which nodes it nearly equals and how they ended. Cheap stages run first and end a bad candidate early.
+        Returns the result if it comes within `wait_s` (default 20), else a handle for wait_experiment. The experiment
+        goes on whatever happens to this call or to the server. Only outcome `scored` has a score; every other outcome
+        says what went wrong. A score above what is proven possible, or far above all others, is held (status
+        `quarantined`) until runs with other seeds confirm it.
         """
         workspace = await self._laboratory.workspace()
         chosen = await campaigns.get(workspace.read, parse_id(campaign, "c"))
@@ -99,10 +100,12 @@ class ExperimentTools:
         target = _target_stage(domain, stage)
         program = Program(code, files, edits)
         candidate = await checked(workspace.read, chosen, domain, name, motivation, program, parents, inspired_by)
+        seen = await novelty.search(workspace, chosen, candidate, domain.spec.candidate.must_define)
         async with workspace.transaction() as tx:
             count = seeds or _usual_seeds(target, chosen)
-            experiment_id = await _store(tx, chosen, candidate, target, count, idempotency_key)
-        return await self._outcome(context, workspace, experiment_id, wait_s)
+            experiment_id, twins = await _store(tx, chosen, candidate, seen, target, count, idempotency_key)
+        told = await novelty.notice(workspace.read, chosen, twins)
+        return await self._outcome(context, workspace, experiment_id, wait_s, told=told)
 
     @anticipated
     async def wait_experiment(
@@ -184,11 +187,18 @@ class ExperimentTools:
         return await self._outcome(context, workspace, experiment_id, wait_s)
 
     async def _outcome(
-        self, context: Context[Any, Any], workspace: Workspace, number_: int, wait_s: float, *, repeated: bool = False
+        self,
+        context: Context[Any, Any],
+        workspace: Workspace,
+        number_: int,
+        wait_s: float,
+        *,
+        repeated: bool = False,
+        told: dict[str, Any] | None = None,
     ) -> Answer:
         found = await self._wait(context, [number_], wait_s, all_of_them=True)
         fields = await result_fields(workspace, found[0])
-        return answer(repeated=True if repeated else None, **fields, warning=self._warning(found))
+        return answer(repeated=True if repeated else None, novelty=told, **fields, warning=self._warning(found))
 
     def _warning(self, found: Sequence[Experiment]) -> str | None:
         """Why waiting on will not help, if so."""
@@ -284,19 +294,19 @@ async def _store(
     tx: Transaction,
     campaign: Campaign,
     candidate: Candidate,
+    seen: novelty.Seen,
     stage: Stage,
     seeds: int,
     idempotency_key: str | None,
-) -> int:
+) -> tuple[int, list[novelty.Twin]]:
     """Node and experiment, in one transaction with the checks that other agents could overtake."""
     if idempotency_key is not None:
         known = await experiments.with_key(tx, campaign.id, idempotency_key)
         if known is not None:
-            return known.id
+            return known.id, []
     await refuse_over_budget(tx, campaign)
-    twin = await nodes.with_fingerprint(tx, campaign.id, candidate.fingerprint)
-    if twin is not None:
-        raise DuplicateCandidate(await _about_twin(tx, twin), node=twin)
+    policy = (await campaigns.get(tx, campaign.id)).settings.novelty
+    twins = await novelty.judged(tx, campaign, policy, candidate, seen)
     node_id = await nodes.add(
         tx,
         nodes.NewNode(
@@ -305,12 +315,13 @@ async def _store(
             motivation=candidate.motivation,
             files=candidate.files,
             fingerprint=candidate.fingerprint,
+            profile=candidate.profile,
             parents=candidate.parents,
             inspired_by=candidate.inspired_by,
         ),
     )
     base = campaign.settings.seed
-    return await experiments.enqueue(
+    experiment_id = await experiments.enqueue(
         tx,
         campaign_id=campaign.id,
         node_id=node_id,
@@ -318,20 +329,4 @@ async def _store(
         seeds=range(base, base + seeds),
         idempotency_key=idempotency_key,
     )
-
-
-async def _about_twin(tx: Transaction, node_id: int) -> str:
-    twin = await nodes.get(tx, node_id)
-    state = (
-        f"scored {twin.score:.10g}{' (not judged yet)' if twin.unjudged else ''}"
-        if twin.score is not None
-        else f"ended as {twin.outcome}"
-        if twin.outcome
-        else f"is {twin.status}"
-    )
-    reports = await (await Shown.of(tx, twin.campaign_id)).reports(tx, [node_id])
-    report = f" Its analysis: {excerpt(reports[node_id].report, 400)}" if node_id in reports else ""
-    return (
-        f"Expected a new program, but this is the program of n{node_id} ({twin.name}), which {state}: the syntax trees "
-        f"are equal. Nothing was stored.{report} Change it, or promote_node(node='n{node_id}') to run it again."
-    )
+    return experiment_id, twins

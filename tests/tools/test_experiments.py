@@ -17,7 +17,7 @@ EDIT = "<<<<<<< SEARCH\n    return 1.0\n=======\n    return 7.0\n>>>>>>> REPLACE
 
 
 async def test_a_candidate_that_does_not_finish_in_time_gives_a_handle(bench, campaign):
-    queued = await bench.queue(campaign, 2.0, parents=["n1"])
+    queued = await bench.queue(campaign, code="def number(seed):\n    return max(2.0, seed)\n", parents=["n1"])
     assert queued == {
         "experiment": "e2",
         "node": "n2",
