@@ -14,6 +14,7 @@ from ..evolution.models import Campaign, CampaignOptions, CampaignSettings
 from ..evolution.outcomes import ExperimentStatus
 from ..evolution.statistics import staircase
 from .answers import Detail, ids, lesson_fields, node_line, without_none
+from .archive_status import archive_fields
 from .progress import experiment_lines
 
 
@@ -45,6 +46,7 @@ async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail
         "improvements": steps[-many:] or None,
         "plateau": {"candidates_since_best": use.since_best},
         "latest": [node_line(node) for node in await nodes.listed(reader, campaign.id, order="newest", limit=many)],
+        "archive": await archive_fields(reader, campaign) if detail == "full" else None,
         "unfinished": await experiment_lines(workspace, running) or None,
         "quarantined": ids("e", held) or None,
         "needs_analysis": ids("n", unanalysed) or None,
