@@ -139,8 +139,8 @@ async def rebin(tx: Transaction, archive: Archive) -> None:
     await tx.execute(
         "INSERT INTO cells (campaign_id, island, cell, node_id, score)"
         " SELECT campaign_id, island, cell, node_id, score FROM ("
-        "  SELECT *, row_number() OVER (PARTITION BY island, cell ORDER BY score DESC, node_id) AS place FROM islanders"
-        "  WHERE campaign_id = ? AND score IS NOT NULL AND cell IS NOT NULL) WHERE place = 1",
+        "  SELECT *, row_number() OVER (PARTITION BY island, cell ORDER BY score DESC, node_id) AS rank FROM islanders"
+        "  WHERE campaign_id = ? AND score IS NOT NULL AND cell IS NOT NULL) WHERE rank = 1",
         (archive.campaign_id,),
     )
 
