@@ -111,27 +111,29 @@ async def admit(tx: Transaction, appraisal: Appraisal | None) -> None:
         "INSERT INTO archive_references (campaign_id, node_id) VALUES (?, ?)",
         [(archive.campaign_id, node) for node in joining],
     )
-    for node, measures in appraisal.measures.items():
-        await _admit_one(tx, archive.campaign_id, node, scores[node], measures)
-
-
-async def _admit_one(
-    tx: Transaction, campaign_id: int, node_id: int, score: float | None, measures: CodeMeasures
-) -> None:
-    await tx.execute("DELETE FROM archive_queue WHERE campaign_id = ? AND node_id = ?", (campaign_id, node_id))
-    archive = await cells.find(tx, campaign_id)
-    known = await tx.one(
-        "SELECT max(is_measured) AS is_measured FROM islanders WHERE campaign_id = ? AND node_id = ?",
-        (campaign_id, node_id),
+    await tx.many(
+        "DELETE FROM archive_queue WHERE campaign_id = ? AND node_id = ?",
+        [(archive.campaign_id, node) for node in appraisal.measures],
     )
-    is_new = known is None or not known["is_measured"]
-    if archive is None or (is_new and score is None):
-        return  # its score was taken back; with the next one it waits in the queue again
-    island = await _home(tx, archive, node_id)
-    await cells.place(tx, archive, node_id, score, await _values(tx, archive, node_id, measures))
-    if is_new and island is not None:
-        campaign = await campaigns.get(tx, campaign_id)
-        await ring.arrived(tx, archive, island, campaign.settings.sampling)
+    options = (await campaigns.get(tx, archive.campaign_id)).settings.sampling
+    new = await _unmeasured(tx, archive.campaign_id, list(appraisal.measures))
+    for node, measures in appraisal.measures.items():
+        if node in new and scores[node] is None:
+            continue  # its score was taken back; with the next one it waits in the queue again
+        island = await _home(tx, archive, node) if node in new else None
+        values = await _values(tx, archive, node, measures)
+        archive = await cells.place(tx, archive, node, scores[node], values)
+        if island is not None:
+            await ring.arrived(tx, archive, island, options)
+
+
+async def _unmeasured(reader: Reader, campaign_id: int, node_ids: Sequence[int]) -> set[int]:
+    marks = ", ".join("?" * len(node_ids))
+    rows = await reader.all(
+        f"SELECT node_id FROM islanders WHERE campaign_id = ? AND is_measured AND node_id IN ({marks})",
+        [campaign_id, *node_ids],
+    )
+    return set(node_ids) - {row["node_id"] for row in rows}
 
 
 async def _scores(reader: Reader, node_ids: Sequence[int]) -> dict[int, float | None]:
@@ -155,10 +157,12 @@ async def references(reader: Reader, campaign_id: int) -> tuple[int, ...]:
 async def _values(tx: Transaction, archive: Archive, node_id: int, code: CodeMeasures | None) -> Values:
     """Raw measures: of the code as given or, without, as stored; of the metrics as its runs at the stage of its score
     have told."""
-    stored = await tx.one(
-        f"SELECT {', '.join(MEASURES)} FROM islanders WHERE campaign_id = ? AND node_id = ? LIMIT 1",
-        (archive.campaign_id, node_id),
-    )
+    stored = None
+    if code is None:
+        stored = await tx.one(
+            f"SELECT {', '.join(MEASURES)} FROM islanders WHERE campaign_id = ? AND node_id = ? LIMIT 1",
+            (archive.campaign_id, node_id),
+        )
     told = await _metrics(tx, node_id) if any(m.source == "metric" for m in archive.form.measures) else {}
     values: list[float | None] = []
     for number, measure in enumerate(archive.form.measures):
@@ -219,8 +223,8 @@ async def _home(tx: Transaction, archive: Archive, node_id: int) -> int | None:
         current = row["parent"]
     for settler in reversed(settlers):  # ancestors that have failed live there too, so that others find the way
         await tx.execute(
-            "INSERT INTO islanders (campaign_id, island, node_id, place, is_home) VALUES (?1, ?2, ?3, ?4, 1)",
-            (archive.campaign_id, island, settler, await ring.next_place(tx, archive.campaign_id, island)),
+            f"INSERT INTO islanders (campaign_id, island, node_id, place, is_home) SELECT ?1, ?2, ?3, {ring.NEXT}, 1",
+            (archive.campaign_id, island, settler),
         )
     return island
 

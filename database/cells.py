@@ -51,9 +51,9 @@ def _range(measure: Measure, stored: Range | None) -> Range | None:
     return Range(measure.low, measure.high) if fixed else stored  # pyright: ignore[reportArgumentType]
 
 
-async def place(tx: Transaction, archive: Archive, node_id: int, score: float | None, values: Values) -> None:
+async def place(tx: Transaction, archive: Archive, node_id: int, score: float | None, values: Values) -> Archive:
     """A node's score and measures, on every island where it lives: it leaves its cell, where the next best takes its
-    place, and competes for the one that it falls into now."""
+    place, and competes for the one that it falls into now. Returns the archive, whose ranges may have grown."""
     before = await tx.all(
         "SELECT island, cell FROM islanders WHERE campaign_id = ? AND node_id = ?", (archive.campaign_id, node_id)
     )
@@ -67,11 +67,13 @@ async def place(tx: Transaction, archive: Archive, node_id: int, score: float | 
     )
     if grown.ranges != archive.ranges:
         await rebin(tx, grown)
-        return
+        return grown
     for row in before:
-        await _vacate(tx, archive.campaign_id, row["island"], row["cell"], node_id)
+        if row["cell"] is not None:
+            await _vacate(tx, archive.campaign_id, row["island"], row["cell"], node_id)
         if score is not None and cell is not None:
             await claim(tx, archive.campaign_id, row["island"], cell, node_id, score)
+    return grown
 
 
 def _cell(archive: Archive, values: Values) -> int | None:
@@ -108,7 +110,7 @@ async def claim(tx: Transaction, campaign_id: int, island: int, cell: int, node_
     )
 
 
-async def _vacate(tx: Transaction, campaign_id: int, island: int, cell: int | None, node_id: int) -> None:
+async def _vacate(tx: Transaction, campaign_id: int, island: int, cell: int, node_id: int) -> None:
     if not await tx.execute(
         "DELETE FROM cells WHERE campaign_id = ? AND island = ? AND cell = ? AND node_id = ?",
         (campaign_id, island, cell, node_id),

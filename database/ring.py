@@ -12,16 +12,16 @@ from . import cells, events
 from .cells import MEASURES, Archive
 from .connection import Reader, Transaction
 
+NEXT = "(SELECT 1 + ifnull(max(place), 0) FROM islanders WHERE campaign_id = ?1 AND island = ?2)"
+"""The place on an island that the next who comes there gets, as SQL on campaign and island."""
+
 
 async def arrived(tx: Transaction, archive: Archive, island: int, options: SamplingOptions) -> None:
     """One more candidate that lives on an island has scored; every so many of them elites leave it."""
-    await tx.execute(
-        "INSERT INTO archive_islands (campaign_id, island, scored) VALUES (?, ?, 1)"
-        " ON CONFLICT DO UPDATE SET scored = scored + 1",
-        (archive.campaign_id, island),
-    )
     scored = await tx.value(
-        "SELECT scored FROM archive_islands WHERE campaign_id = ? AND island = ?", (archive.campaign_id, island)
+        "INSERT INTO archive_islands (campaign_id, island, scored) VALUES (?, ?, 1)"
+        " ON CONFLICT DO UPDATE SET scored = scored + 1 RETURNING scored",
+        (archive.campaign_id, island),
     )
     if scored % options.migration_every == 0:
         await _migrate(tx, archive, island, options)
@@ -68,20 +68,19 @@ async def _next_campaign(reader: Reader, campaign_id: int) -> int:
 async def _immigrate(tx: Transaction, campaign_id: int, island: int, node_id: int) -> None:
     """With the measures that the campaign knows of the node. One that is new to it waits until they are taken: its
     diversity is measured against the references of this campaign."""
-    number = await next_place(tx, campaign_id, island)
     columns = f"is_measured, score, cell, {', '.join(MEASURES)}"
     copied = await tx.execute(
         f"INSERT INTO islanders (campaign_id, island, node_id, place, is_home, {columns})"
-        f" SELECT campaign_id, ?, node_id, ?, 0, {columns} FROM islanders"
-        " WHERE campaign_id = ? AND node_id = ? AND is_measured LIMIT 1",
-        (island, number, campaign_id, node_id),
+        f" SELECT campaign_id, ?2, node_id, {NEXT}, 0, {columns} FROM islanders"
+        " WHERE campaign_id = ?1 AND node_id = ?3 AND is_measured LIMIT 1",
+        (campaign_id, island, node_id),
     )
     if copied:
         await _compete(tx, campaign_id, island, node_id)
         return
     await tx.execute(
-        "INSERT INTO islanders (campaign_id, island, node_id, place, is_home) VALUES (?, ?, ?, ?, 0)",
-        (campaign_id, island, node_id, number),
+        f"INSERT INTO islanders (campaign_id, island, node_id, place, is_home) SELECT ?1, ?2, ?3, {NEXT}, 0",
+        (campaign_id, island, node_id),
     )
     await tx.execute("INSERT OR IGNORE INTO archive_queue (campaign_id, node_id) VALUES (?, ?)", (campaign_id, node_id))
 
@@ -93,11 +92,3 @@ async def _compete(tx: Transaction, campaign_id: int, island: int, node_id: int)
     )
     if row is not None and row["cell"] is not None and row["score"] is not None:
         await cells.claim(tx, campaign_id, island, row["cell"], node_id, row["score"])
-
-
-async def next_place(reader: Reader, campaign_id: int, island: int) -> int:
-    """The place on an island that the next who comes there gets."""
-    last = await reader.value(
-        "SELECT max(place) FROM islanders WHERE campaign_id = ? AND island = ?", (campaign_id, island)
-    )
-    return (last or 0) + 1

@@ -12,6 +12,7 @@ from asi_evolve.database import appraisal, archive, nodes
 from asi_evolve.database.population import ScoredNodes
 from asi_evolve.database.workspace import open_workspace
 from asi_evolve.evolution.map_elites import DEFAULT_MEASURES, ArchiveForm
+from asi_evolve.evolution.outcomes import ExperimentStatus
 from asi_evolve.evolution.samplers import make_sampler
 from asi_evolve.evolution.statistics import Mean
 
@@ -38,6 +39,7 @@ async def batch(workspace, campaign, rng, count):
     measured = await appraisal.appraise(workspace.read, campaign, added)
     async with workspace.transaction() as tx:
         for number in added:
+            await nodes.set_status(tx, number, ExperimentStatus.FINISHED)
             if rng.random() < 0.9:
                 await nodes.set_score(tx, number, "explore", Mean(round(rng.gauss(0, 1), 2), None, 1))
         if rng.random() < 0.8:  # else they wait in the queue
@@ -56,7 +58,7 @@ async def main(root, campaign, count, seed):
             missing = count - await nodes.count(workspace.read, campaign)
             if missing <= 0:
                 return
-            await batch(workspace, campaign, rng, min(20, missing))
+            await batch(workspace, campaign, rng, min(50, missing))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ class Archivist:
             number = await nodes.add(tx, new)
         measured = await appraisal.appraise(self.read, self.campaign, [number])
         async with self.database.transaction() as tx:
+            await nodes.conclude(tx, number, Outcome.CANDIDATE_ERROR if score is None else Outcome.SCORED)
             if score is not None:
                 await nodes.set_score(tx, number, "explore", Mean(score, None, 1))
             if admit:
@@ -306,7 +307,7 @@ async def test_ten_thousand_adds_with_the_process_killed_in_between_leave_archiv
     campaign = await desk.campaign(sampler="map_elites", sampling=options)
     rng = random.Random(4)
     for life in range(8):
-        steps = rng.randint(20, 60) if life < 7 else None
+        steps = rng.randint(8, 25) if life < 7 else None
         assert await asyncio.to_thread(lived, workspace.paths.root, campaign, life, steps) == (-9 if steps else 0)
         await truth.check(desk.read, campaign, measures=False)
     assert await desk.read.value("SELECT count(*) FROM nodes") == 10_000
