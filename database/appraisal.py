@@ -30,7 +30,7 @@ async def appraise(reader: Reader, campaign_id: int, node_ids: Sequence[int]) ->
     joining = [node.id for node in await nodes.many(reader, node_ids) if node.campaign_id == campaign_id]
     joining = sorted(set(joining) - set(known))[: max(REFERENCES - len(known), 0)]
     again = await _measured(reader, campaign_id) if joining else []
-    programs = {node: await nodes.files(reader, node) for node in dict.fromkeys([*known, *again, *node_ids])}
+    programs = await nodes.programs(reader, list(dict.fromkeys([*known, *again, *node_ids])))
     references = sorted([*known, *joining])
     subjects = list(dict.fromkeys([*again, *node_ids]))
     measures = await asyncio.to_thread(_measure, programs, subjects, references)

@@ -162,6 +162,18 @@ async def files(reader: Reader, node_id: int) -> dict[str, str]:
     return {row["path"]: row["text"] for row in rows}
 
 
+async def programs(reader: Reader, node_ids: Sequence[int]) -> dict[int, dict[str, str]]:
+    """Node number to path to text."""
+    marks = ", ".join("?" * len(node_ids))
+    rows = await reader.all(
+        f"SELECT node_id, path, text FROM node_files WHERE node_id IN ({marks}) ORDER BY node_id, path", list(node_ids)
+    )
+    found: dict[int, dict[str, str]] = {node_id: {} for node_id in node_ids}
+    for row in rows:
+        found[row["node_id"]][row["path"]] = row["text"]
+    return found
+
+
 async def motivations(reader: Reader, node_ids: Sequence[int]) -> dict[int, str]:
     """Node number to motivation."""
     marks = ", ".join("?" * len(node_ids))
