@@ -4,35 +4,49 @@ The floor is one INSERT of the row that holds the candidate's text, in a transac
 with the same pragmas, but without asyncio, lineage, journal or index. It is measured in turns with our calls, in the
 same run, so that a busy machine slows both alike. CPU time is that of this process, worker threads included.
 
-    python benchmarks/memory.py --nodes 5000
+    python benchmarks/memory.py --nodes 100 1000 5000 100000 --peers /tmp/peers/bin/python
+
+With --peers the databases of OpenEvolve and ShinkaEvolve do the same in an interpreter that has them
+(`memory_peers.py`). The campaign grows from one size to the next. Up to 5,000 nodes are stored as the tools store them;
+the rest go in row by row as the stores write them, many at a time, and into the archive as an older campaign's do.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import platform
 import random
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import accumulate
 from pathlib import Path
 
-from asi_evolve.database import analyses, campaigns, cognition, experiments, nodes
+from asi_evolve.database import analyses, appraisal, archive, campaigns, cognition, experiments, nodes
 from asi_evolve.database.connection import Transaction, find_driver
+from asi_evolve.database.population import ScoredNodes
 from asi_evolve.database.workspace import Workspace, open_workspace
 from asi_evolve.evolution import budgets
-from asi_evolve.evolution.models import Budget, CampaignSettings, CognitionOrigin
+from asi_evolve.evolution.map_elites import DEFAULT_MEASURES, ArchiveForm
+from asi_evolve.evolution.models import Budget, CampaignSettings, CognitionOrigin, SamplingOptions
 from asi_evolve.evolution.outcomes import Outcome
-from asi_evolve.evolution.sampling import make_sampler
+from asi_evolve.evolution.samplers import make_sampler
+from asi_evolve.evolution.sampling import draw
 from asi_evolve.evolution.statistics import Mean
 from rich.console import Console
 from rich.table import Table
 
 CODE_BYTES = 8_000
+THROUGH_THE_STORES = 5_000
+PEER_SECONDS = 240.0
+"""How long a peer may take to come to a size."""
+FORM = ArchiveForm(DEFAULT_MEASURES, SamplingOptions().islands, SamplingOptions().bins)
 # Word frequencies fall with their rank as in any language (Zipf), or every text would match every query.
 WORDS = [f"w{rank:x}" for rank in range(1, 5001)]
 WEIGHTS = list(accumulate(1 / rank for rank in range(1, 5001)))
@@ -46,6 +60,8 @@ class Memory:
         self.campaign = campaign
         self.random = random.Random(0)
         self.newest = 0
+        self.count = 0
+        self.drawn: list[int] = []
 
     def text(self, words: int) -> str:
         return " ".join(self.random.choices(WORDS, cum_weights=WEIGHTS, k=words))
@@ -70,7 +86,8 @@ class Memory:
         fingerprint = str(hash(code))
         if await nodes.with_fingerprint(tx, self.campaign, fingerprint) is not None:
             raise RuntimeError("the benchmark made the same program twice")
-        parents = [self.random.randint(1, self.newest)] if self.newest else []
+        parents = self.drawn[-1:] or ([self.random.randint(1, self.newest)] if self.newest else [])
+        self.count += 1
         self.newest = await nodes.add(
             tx,
             nodes.NewNode(self.campaign, self.text(4), self.text(40), {"packing.py": code}, fingerprint, parents),
@@ -97,13 +114,24 @@ class Memory:
     def sample(self, policy: str) -> Callable[[], Awaitable[None]]:
         """As sample_nodes draws: a parent and two references, and the visit is counted."""
         sampler = make_sampler(policy)
+        islands = FORM.islands if policy == "map_elites" else 0
 
         async def call() -> None:
             async with self.workspace.transaction() as tx:
-                choices = await sampler.choose(nodes.ScoredNodes(tx, self.campaign), 3, self.random)
-                await nodes.count_visit(tx, self.campaign, choices[0].member.id)
+                population = ScoredNodes(tx, self.campaign, islands=islands)
+                choices = await draw(sampler, population, SamplingOptions(), 2, self.random)
+                await nodes.count_visit(tx, self.campaign, choices[0].member.id, choices[0].island)
+                self.drawn.append(choices[0].member.id)
 
         return call
+
+    async def score(self) -> None:
+        """As the engineer ends an experiment of a campaign with an archive: measures, score, cell, migration."""
+        measured = await appraisal.appraise(self.workspace.read, self.campaign, [self.newest])
+        async with self.workspace.transaction() as tx:
+            await nodes.conclude(tx, self.newest, Outcome.SCORED)
+            await nodes.set_score(tx, self.newest, "explore", Mean(round(self.random.random(), 3), None, 1))
+            await archive.admit(tx, measured)
 
     async def leaderboard(self) -> None:
         """As search_nodes without a query."""
@@ -138,12 +166,13 @@ class Floor:
 async def fill(memory: Memory, count: int) -> None:
     """Nodes in batches; an analysis with two lessons for every second one; sixty cognition items."""
     async with memory.workspace.transaction() as tx:
-        for _ in range(60):
+        for _ in range(0 if memory.count else 60):
             title, body = memory.text(6), memory.text(150)
             await cognition.add(
                 tx, cognition.NewItem("circle_packing", title, body, "", "benchmark", (), CognitionOrigin.SEED)
             )
-    for start in range(0, count, 250):
+    memory.drawn.clear()
+    for start in range(memory.count, min(count, THROUGH_THE_STORES), 250):
         async with memory.workspace.transaction() as tx:
             for _ in range(min(250, count - start)):
                 await memory.grow(tx)
@@ -156,6 +185,49 @@ async def fill(memory: Memory, count: int) -> None:
                         lessons=[memory.text(25), memory.text(25)],
                         tags=["slsqp"],
                     )
+    for start in range(memory.count, count, 1000):
+        async with memory.workspace.transaction() as tx:
+            await pour(memory, tx, min(1000, count - start))
+
+
+BULK = {
+    "nodes (id, campaign_id, name, is_baseline, status, outcome, score, score_seeds, score_stage, code_bytes,"
+    " fingerprint, created_at, ordinal)": "(:id, :campaign, :name, 0, 'finished', 'scored', :score, 1, 'explore',"
+    " :bytes, :fingerprint, :now, :ordinal)",
+    "node_texts": "(:id, :text)",
+    "node_files": "(:id, 'packing.py', :code)",
+    "lineage": "(:id, 0, :parent)",
+    "experiments (campaign_id, node_id, stage, seeds_json, status, outcome, score, created_at, finished_at)": (
+        "(:campaign, :id, 'explore', '[0]', 'finished', 'scored', :score, :now, :now)"
+    ),
+    "documents (kind, ref_id, campaign_id, text)": "('motivation', :id, :campaign, :text)",
+}
+
+
+async def pour(memory: Memory, tx: Transaction, count: int) -> None:
+    """Scored nodes, many at a time."""
+    rows: list[dict[str, object]] = []
+    for _ in range(count):
+        memory.newest += 1
+        memory.count += 1
+        code = memory.code()
+        rows.append(
+            {
+                "id": memory.newest,
+                "campaign": memory.campaign,
+                "name": memory.text(4),
+                "score": round(memory.random.random(), 3),
+                "bytes": len(code),
+                "fingerprint": str(hash(code)),
+                "now": time.time(),
+                "ordinal": memory.newest,
+                "text": memory.text(40),
+                "code": code,
+                "parent": memory.random.randint(1, memory.newest - 1),
+            }
+        )
+    for table, values in BULK.items():
+        await tx.many(f"INSERT INTO {table} VALUES {values}", rows)  # pyright: ignore[reportArgumentType]
 
 
 async def in_turns(
@@ -201,10 +273,9 @@ def machine() -> str:
     )
 
 
-async def run(count: int, rounds: int, folder: Path) -> None:
-    console = Console(width=max(100, Console().width))
-    console.print(machine(), highlight=False)
-    begin = time.perf_counter()
+async def run(sizes: list[int], rounds: int, folder: Path) -> dict[int, dict[str, list[float]]]:
+    """Size to call to CPU ms."""
+    taken: dict[int, dict[str, list[float]]] = {}
     async with open_workspace(folder / "workspace") as workspace:
         async with workspace.transaction() as tx:
             campaign = await campaigns.add(
@@ -215,48 +286,82 @@ async def run(count: int, rounds: int, folder: Path) -> None:
                 domain_name="circle_packing",
                 domain_version="1",
                 instance=None,
-                settings=CampaignSettings(budget=Budget(experiments=1_000_000)),
+                settings=CampaignSettings(sampler="map_elites", budget=Budget(experiments=1_000_000)),
             )
-        memory = Memory(workspace, campaign)
-        await fill(memory, count)
-        size = sum(path.stat().st_size for path in (folder / "workspace").glob("evolve.db*")) / 1e6
-        console.print(f"filled in {time.perf_counter() - begin:.0f} s; {size:.0f} MB on disk", highlight=False)
-        floor = Floor(folder / "floor.db")
-        taken = await in_turns(
-            {
-                "floor: one INSERT, plain SQLite": floor.insert,
-                "add node + experiment": memory.add,
-                "record analysis, 2 lessons": memory.analyse,
-                "sample ucb1": memory.sample("ucb1"),
-                "sample greedy": memory.sample("greedy"),
-                "sample random": memory.sample("random"),
-                "leaderboard, 10 of all": memory.leaderboard,
-                "search cognition + lessons by words": memory.search,
-            },
-            rounds,
-        )
-    taken["open the workspace"] = await opening(folder / "workspace", max(rounds // 10, 5))
-    base = statistics.median(cpu for cpu, _ in taken["floor: one INSERT, plain SQLite"])
-    table = Table(title=f"{count:,} nodes of {CODE_BYTES:,} bytes; milliseconds per call over {rounds} rounds")
-    table.add_column("call")
-    for heading in ("CPU median", "CPU p95", "wall median", "x floor"):
-        table.add_column(heading, justify="right")
-    for name, values in taken.items():
-        cpus = [cpu for cpu, _ in values]
-        middle = statistics.median(cpus)
-        wall = statistics.median(wall for _, wall in values)
-        table.add_row(name, f"{middle:.2f}", f"{quantile(cpus, 0.95):.2f}", f"{wall:.2f}", f"{middle / base:.1f}")
-    console.print(table)
+        memory, floor = Memory(workspace, campaign), Floor(folder / "floor.db")
+        calls: dict[str, Callable[[], Awaitable[None]]] = {
+            "floor: one INSERT, plain SQLite": floor.insert,
+            "add node + experiment": memory.add,
+            "score it, into the archive": memory.score,
+            "record analysis, 2 lessons": memory.analyse,
+            "sample ucb1": memory.sample("ucb1"),
+            "sample greedy": memory.sample("greedy"),
+            "sample random": memory.sample("random"),
+            "sample map_elites": memory.sample("map_elites"),
+            "leaderboard, 10 of all": memory.leaderboard,
+            "search cognition + lessons by words": memory.search,
+        }
+        for size in sizes:
+            begin = time.perf_counter()
+            await fill(memory, size)
+            stored = time.perf_counter()
+            while await appraisal.catch_up(workspace.database, campaign, FORM, limit=2000):
+                pass
+            built = time.perf_counter()
+            print(
+                f"{size:,} nodes: filled in {stored - begin:.0f} s, archive caught up in {built - stored:.0f} s",
+                file=sys.stderr,
+            )
+            both = await in_turns(calls, rounds)
+            taken[size] = {name: [cpu for cpu, _ in values] for name, values in both.items()}
+            taken[size]["open the workspace"] = [
+                cpu for cpu, _ in await opening(folder / "workspace", max(rounds // 10, 5))
+            ]
+    return taken
+
+
+def peers(python: str, sizes: list[int], rounds: int, folder: Path) -> dict[str, dict[int, list[float] | str]]:
+    """Call of a peer to size to CPU ms, or to why there are none."""
+    script = Path(__file__).with_name("memory_peers.py")
+    command = [python, script, folder, rounds, PEER_SECONDS, *sizes]
+    found: dict[str, dict[int, list[float] | str]] = {}
+    with subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            told = json.loads(line)
+            for call in ("add", "sample"):
+                values = told.get(call, told.get("reason"))
+                found.setdefault(f"{told['peer']}: {call}", {})[told["nodes"]] = values
+                print(f"{told['peer']} {call} at {told['nodes']:,}: {shown(values)}", file=sys.stderr)
+    return found
+
+
+def shown(values: list[float] | str | None) -> str:
+    if values is None or isinstance(values, str):
+        return values or "the process died"
+    return f"{statistics.median(values):.2f} ({quantile(values, 0.95):.2f})"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--nodes", type=int, default=5000, help="nodes in the campaign (default 5000)")
+    parser.add_argument("--nodes", type=int, nargs="+", default=[5000], help="nodes in the campaign (default 5000)")
     parser.add_argument("--rounds", type=int, default=200, help="calls of each kind (default 200)")
+    parser.add_argument("--peers", metavar="PYTHON", help="an interpreter that has openevolve and shinka-evolve")
     parser.add_argument("--folder", type=Path, help="where to put the files; default: the temporary folder")
     options = parser.parse_args()
+    console, sizes = Console(width=max(120, Console().width)), sorted(options.nodes)
+    console.print(machine(), highlight=False)
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="asi-evolve-benchmark-") as folder:
-        asyncio.run(run(options.nodes, options.rounds, Path(folder)))
+        ours = asyncio.run(run(sizes, options.rounds, Path(folder)))
+        others = peers(options.peers, sizes, options.rounds, Path(folder)) if options.peers else {}
+    table = Table(title=f"CPU ms per call, median (p95) of {options.rounds} calls; nodes of {CODE_BYTES:,} bytes")
+    table.add_column("call")
+    for size in sizes:
+        table.add_column(f"{size:,} nodes", justify="right")
+    for name in ours[sizes[0]]:
+        table.add_row(name, *(shown(ours[size][name]) for size in sizes))
+    for name, by_size in others.items():
+        table.add_row(name, *(shown(by_size.get(size)) for size in sizes))
+    console.print(table)
 
 
 if __name__ == "__main__":

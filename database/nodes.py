@@ -11,9 +11,8 @@ from ..evolution.ids import Kind, short_id
 from ..evolution.likeness import Profile
 from ..evolution.models import Judging, Node
 from ..evolution.outcomes import ExperimentStatus, Outcome
-from ..evolution.sampling import Member
 from ..evolution.statistics import Mean
-from . import documents, events, outlines
+from . import archive, documents, draws, events, outlines
 from .connection import Reader, Row, Transaction
 
 Order = Literal["best", "newest", "oldest"]
@@ -43,8 +42,9 @@ async def add(tx: Transaction, new: NewNode) -> int:
     """Store a candidate with all that belongs to it and return its number."""
     code_bytes = sum(len(text.encode()) for text in new.files.values())
     node_id = await tx.insert(
-        "INSERT INTO nodes (campaign_id, name, is_baseline, status, code_bytes, fingerprint, created_at)"
-        " VALUES (?, ?, ?, 'queued', ?, ?, ?)",
+        "INSERT INTO nodes (campaign_id, name, is_baseline, status, code_bytes, fingerprint, created_at, ordinal)"
+        " VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6,"
+        " 1 + ifnull((SELECT ordinal FROM nodes WHERE campaign_id = ?1 ORDER BY id DESC LIMIT 1), 0))",
         (new.campaign_id, new.name, new.is_baseline, code_bytes, new.fingerprint, time.time()),
     )
     await tx.execute("INSERT INTO node_texts (node_id, motivation) VALUES (?, ?)", (node_id, new.motivation))
@@ -56,6 +56,7 @@ async def add(tx: Transaction, new: NewNode) -> int:
         "INSERT INTO lineage (node_id, position, parent_id) VALUES (?, ?, ?)",
         [(node_id, position, parent) for position, parent in enumerate(new.parents)],
     )
+    await draws.settle(tx, new.campaign_id, new.parents, node_id)
     await tx.many(
         "INSERT INTO inspirations (node_id, kind, ref_id) VALUES (?, ?, ?)",
         [(node_id, kind, number) for kind, number in dict.fromkeys(new.inspired_by)],
@@ -206,6 +207,18 @@ async def files(reader: Reader, node_id: int) -> dict[str, str]:
     return {row["path"]: row["text"] for row in rows}
 
 
+async def programs(reader: Reader, node_ids: Sequence[int]) -> dict[int, dict[str, str]]:
+    """Node number to path to text."""
+    marks = ", ".join("?" * len(node_ids))
+    rows = await reader.all(
+        f"SELECT node_id, path, text FROM node_files WHERE node_id IN ({marks}) ORDER BY node_id, path", list(node_ids)
+    )
+    found: dict[int, dict[str, str]] = {node_id: {} for node_id in node_ids}
+    for row in rows:
+        found[row["node_id"]][row["path"]] = row["text"]
+    return found
+
+
 async def motivations(reader: Reader, node_ids: Sequence[int]) -> dict[int, str]:
     """Node number to motivation."""
     marks = ", ".join("?" * len(node_ids))
@@ -235,9 +248,11 @@ async def with_fingerprint(reader: Reader, campaign_id: int, fingerprint: str) -
     )
 
 
-async def count_visit(tx: Transaction, campaign_id: int, node_id: int) -> None:
-    """Note that a node was handed out as a parent."""
-    await tx.execute("UPDATE nodes SET visits = visits + 1 WHERE id = ?", (node_id,))
+async def count_visit(tx: Transaction, campaign_id: int, node_id: int, island: int | None = None) -> None:
+    """Note that a campaign has handed out a node as a parent, for an island where it has them. With a node of another
+    campaign, the draw counts in this one alone."""
+    await tx.execute("UPDATE nodes SET visits = visits + 1 WHERE id = ? AND campaign_id = ?", (node_id, campaign_id))
+    await draws.record(tx, campaign_id, node_id, island)
     await tx.execute("UPDATE campaigns SET samples_drawn = samples_drawn + 1 WHERE id = ?", (campaign_id,))
     await events.record(tx, campaign_id, "parent_sampled", short_id("n", node_id))
 
@@ -274,6 +289,7 @@ async def _clear_score(tx: Transaction, node_id: int) -> None:
         " quality = NULL WHERE id = ?",
         (node_id,),
     )
+    await archive.rescored(tx, node_id)
 
 
 async def set_score(tx: Transaction, node_id: int, stage: str, score: Mean, judging: Judging | None = None) -> None:
@@ -284,6 +300,7 @@ async def set_score(tx: Transaction, node_id: int, stage: str, score: Mean, judg
         " WHERE id = ?",
         (score.value, score.stderr, score.seeds, stage, *parts, node_id),
     )
+    await archive.rescored(tx, node_id)
 
 
 async def rank(reader: Reader, node: Node) -> int:
@@ -294,72 +311,6 @@ async def rank(reader: Reader, node: Node) -> int:
         (node.campaign_id, node.score, node.score, node.id),
     )
     return 1 + int(better)
-
-
-class ScoredNodes:
-    """The scored nodes of a campaign as a sampling policy sees them (`evolution.sampling.Population`).
-
-    Every question is answered from an index over (campaign, visits, score) or (campaign, score); the code of the
-    candidates is never touched.
-    """
-
-    def __init__(self, reader: Reader, campaign_id: int) -> None:
-        self._reader = reader
-        self._campaign_id = campaign_id
-
-    async def size(self) -> int:
-        """How many there are."""
-        return int(
-            await self._reader.value(
-                "SELECT count(*) FROM nodes WHERE campaign_id = ? AND score IS NOT NULL", (self._campaign_id,)
-            )
-        )
-
-    async def score_range(self) -> tuple[float, float] | None:
-        """Lowest and highest score; `None` where there is no scored node."""
-        row = await self._reader.one(
-            "SELECT (SELECT min(score) FROM nodes WHERE campaign_id = ?1 AND score IS NOT NULL) AS lowest,"
-            " (SELECT max(score) FROM nodes WHERE campaign_id = ?1 AND score IS NOT NULL) AS highest",
-            (self._campaign_id,),
-        )
-        return (row["lowest"], row["highest"]) if row is not None and row["lowest"] is not None else None
-
-    async def total_visits(self) -> int:
-        """How many parents the campaign has handed out."""
-        return int(await self._reader.value("SELECT samples_drawn FROM campaigns WHERE id = ?", (self._campaign_id,)))
-
-    async def best(self, count: int) -> list[Member]:
-        """Highest score first, the older one first among equals."""
-        return await self._members("ORDER BY score DESC, id LIMIT ?", [count])
-
-    async def best_per_visit_count(self, count: int) -> list[Member]:
-        """The best few nodes of each number of visits: one step along the index for each number that occurs."""
-        rows = await self._reader.all(
-            "WITH RECURSIVE occurring (visits) AS ("
-            " SELECT min(visits) FROM nodes WHERE campaign_id = ?1 AND score IS NOT NULL"
-            " UNION ALL SELECT (SELECT min(visits) FROM nodes WHERE campaign_id = ?1 AND score IS NOT NULL"
-            "  AND visits > occurring.visits) FROM occurring WHERE occurring.visits IS NOT NULL)"
-            " SELECT n.id, n.score, n.visits FROM occurring JOIN nodes AS n ON n.id IN (SELECT id FROM nodes AS m"
-            "  WHERE m.campaign_id = ?1 AND m.visits = occurring.visits AND m.score IS NOT NULL"
-            "  ORDER BY m.score DESC, m.id LIMIT ?2)",
-            (self._campaign_id, count),
-        )
-        return [_member(row) for row in rows]
-
-    async def at_rank(self, rank: int) -> Member:
-        """The node at a position in order of age, from 0."""
-        return (await self._members("ORDER BY id LIMIT 1 OFFSET ?", [rank]))[0]
-
-    async def _members(self, rest: str, parameters: list[int]) -> list[Member]:
-        rows = await self._reader.all(
-            f"SELECT id, score, visits FROM nodes WHERE campaign_id = ? AND score IS NOT NULL {rest}",
-            [self._campaign_id, *parameters],
-        )
-        return [_member(row) for row in rows]
-
-
-def _member(row: Row) -> Member:
-    return Member(row["id"], row["score"], row["visits"])
 
 
 def _node(row: Row) -> Node:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 
 from ..evolution.early_stop import StopOutcome, StopRule, Test
+from ..evolution.map_elites import DEFAULT_MEASURES, MAX_MEASURES, Measure
 from ..evolution.models import Metrics
 from ..evolution.progress import METRIC_NAME
 from .judging import Rubric
@@ -100,6 +101,20 @@ class MetricSpec(_Section):
 
     description: str
     unit: str = ""
+
+
+class MeasureSpec(_Section):
+    """`[measures.NAME]`: an axis of the MAP-Elites archive: a metric of the domain, `complexity` (length of the program
+    in characters) or `diversity` (mean edit distance over lines to the campaign's first programs, 0 to 1)."""
+
+    range: tuple[FiniteFloat, FiniteFloat] | None = None
+    """What the bins divide; what lies outside counts to the bin at the edge. Without it the range grows as needed."""
+
+    @model_validator(mode="after")
+    def _range_is_one(self) -> Self:
+        if self.range is not None and self.range[0] >= self.range[1]:
+            raise ValueError(f"range: expected [low, high] with low below high, but got {list(self.range)}")
+        return self
 
 
 class Fitness(_Section):
@@ -300,6 +315,8 @@ class DomainSpec(_Section):
     outputs: dict[Name, OutputSpec]
     checkpoint: Checkpoint = Checkpoint()
     metrics: dict[Name, MetricSpec]
+    measures: Annotated[dict[Name, MeasureSpec], Field(max_length=MAX_MEASURES)] = {}  # noqa: RUF012
+    """Axes of the MAP-Elites archive; none means complexity and diversity."""
     fitness: Fitness
     quarantine: QuarantineRule = QuarantineRule()
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
@@ -316,6 +333,25 @@ class DomainSpec(_Section):
         for place, rule in enumerate(self.stop):
             if unknown := [name for name in rule.stages if name not in names]:
                 raise ValueError(f"stop.{place}.stages: expected stages out of {names}, but got {unknown[0]!r}")
+        return self
+
+    def archive_measures(self) -> tuple[Measure, ...]:
+        """What MAP-Elites sorts candidates by. A metric that is called as a built-in measure is meant before it."""
+        measures: list[Measure] = []
+        for name, spec in self.measures.items():
+            low, high = spec.range or (None, None)
+            if name not in self.metrics and name in ("complexity", "diversity"):
+                measures.append(Measure(name, name, low, high))
+            else:
+                measures.append(Measure(name, "metric", low, high))
+        return tuple(measures) or DEFAULT_MEASURES
+
+    @model_validator(mode="after")
+    def _measures_are_known(self) -> Self:
+        for name in self.measures:
+            known = [*self.metrics, "complexity", "diversity"]
+            if name not in known:
+                raise ValueError(f"measures.{name}: expected one of {list(dict.fromkeys(known))}, but got {name!r}")
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ EvolveError
       x DuplicateCandidate   the campaign already holds this program
   + BudgetReached            a bound of the campaign is reached; raise it to go on
   + DomainError              a domain folder that breaks the contract (names file and key)
+  + SamplerError             an installed sampler that fails or breaks its protocol (names it)
   + StorageError             the workspace cannot be read or written
       x NewerDatabase        written by a later version of this program
       x DatabaseBusy         other processes held the write lock too long
@@ -53,6 +54,10 @@ class BudgetReached(EvolveError):
 
 class DomainError(EvolveError):
     """A domain folder that breaks the contract."""
+
+
+class SamplerError(EvolveError):
+    """An installed sampler that fails or breaks its protocol."""
 
 
 class StorageError(EvolveError):

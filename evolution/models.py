@@ -51,11 +51,15 @@ class SamplingOptions(_Model):
     exploration_weight: Annotated[FiniteFloat, Field(ge=0, le=1000)] = 1.414
     """c of UCB1."""
     parent_pool: Annotated[int, Field(ge=1)] | None = None
-    """Parents come from so many best nodes; `None` is all. Published for architectures: 10."""
+    """The sampler sees only so many best nodes when it draws the parent; `None` is all. Published for architectures:
+    10."""
     reference_pool: Annotated[int, Field(ge=1)] | None = None
-    """References come from so many best nodes; `None` is all. Published for architectures: 50."""
+    """References are drawn at random from so many best nodes; `None` lets the sampler name them. Published for
+    architectures: 50."""
     population_cap: Annotated[int, Field(ge=1)] | None = None
     """Nodes beyond so many best ones are not drawn any more, though they stay stored. Published for packing: 70."""
+    draw_timeout_s: Annotated[FiniteFloat, Field(gt=0)] = 3600.0
+    """A parent that was handed out and led to no experiment counts as being worked on for so many seconds."""
     islands: Annotated[int, Field(ge=1, le=100)] = 5
     migration_every: Annotated[int, Field(ge=1)] = 10
     """Scored candidates of an island between two migrations from it."""
@@ -64,7 +68,7 @@ class SamplingOptions(_Model):
     exploration: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.2
     """Share of draws that take any node of the island."""
     exploitation: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.6
-    """Share of draws that take an elite; the rest are weighted by score."""
+    """Share of draws that take an elite; what is left, if anything, takes a node of the island weighted by score."""
     bins: Annotated[int, Field(ge=2, le=100)] = 10
     """Of each measure."""
     exchange: bool = False

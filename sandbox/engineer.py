@@ -16,7 +16,7 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..database import campaigns, experiments, judgements, nodes, progress
+from ..database import appraisal, archive, campaigns, experiments, judgements, nodes, progress
 from ..database.connection import Reader, Transaction
 from ..database.experiments import Job, StoredFile
 from ..database.seed_key import seed_key
@@ -27,6 +27,7 @@ from ..evolution.errors import EvolveError, SandboxUnavailable, StorageError
 from ..evolution.models import Campaign, Evaluation, Experiment
 from ..evolution.outcomes import Outcome, ResourceUsage
 from ..evolution.progress import Point
+from ..evolution.samplers import MAP_ELITES
 from . import cgroups
 from .cascade import End, Step, next_step
 from .holding import suspected
@@ -371,11 +372,15 @@ class Engineer:
             campaign, domain = await self._domain_of(experiment)
             evaluation = _evaluation(job, job_exit, domain)
             kept = self._keep(folder, job_exit, domain)
+            measured = None
+            if evaluation.score is not None and campaign.settings.sampler == MAP_ELITES:
+                measured = await appraisal.appraise(self.workspace.read, campaign.id, [experiment.node_id])
             async with self.workspace.transaction() as tx:
                 if await experiments.settle_job(tx, job, evaluation, _logs(folder), kept, folder.read_progress()):
                     self._flights.pop(job.id, None)  # its slots are free for its own next stage
                     step = await self._next_step(tx, experiment, domain)
                     launch = await self._advance(tx, experiment, campaign, domain, step)
+                    await archive.admit(tx, measured)  # where it has a score now
         except Exception:
             self._flights[job.id] = flight  # nothing was stored
             raise

@@ -17,7 +17,6 @@ from ..evolution.likeness import Profile
 from ..evolution.models import Budget, Campaign, CampaignOptions, CampaignSettings
 from ..evolution.novelty import fingerprint
 from ..evolution.outline import outline_of
-from ..evolution.sampling import make_sampler
 from ..evolution.text import accepted, excerpt
 from .answers import (
     Answer,
@@ -30,6 +29,7 @@ from .judge_endpoint import JudgeEndpoint
 from .judgement import rubric_fields
 from .knowledge import seed_items
 from .laboratory import Laboratory
+from .samplers import find_sampler
 from .showing import Shown
 from .status import campaign_line, settings_fields, status_fields
 
@@ -75,7 +75,12 @@ class CampaignTools:
             str | None,
             Field(description="Research program it belongs to: a name that campaigns share to learn from each other."),
         ] = None,
-        sampler: Annotated[str, Field(description="How parents are drawn: ucb1 (default), greedy, random.")] = "ucb1",
+        sampler: Annotated[
+            str,
+            Field(
+                description="How parents are drawn: ucb1 (default), greedy, random, map_elites, or an installed one."
+            ),
+        ] = "ucb1",
         budget: Annotated[
             Budget | None,
             Field(description="Bounds; default experiments=100. Others are unbounded unless given."),
@@ -90,7 +95,7 @@ class CampaignTools:
         program as node and experiment number one. The answer holds the brief: read it before you write a candidate.
         Every bound of the budget that is reached makes run_experiment refuse until it is raised.
         """
-        make_sampler(sampler)
+        find_sampler(sampler, (options or CampaignOptions()).sampling)
         chosen = find_domain(domain)
         instance, _ = chosen.parameters(instance)
         settings = CampaignSettings(
@@ -185,7 +190,9 @@ class CampaignTools:
             Budget | None,
             Field(description="New bounds. Those you leave out stay; null takes one away (not experiments)."),
         ] = None,
-        sampler: Annotated[str | None, Field(description="ucb1, greedy or random.")] = None,
+        sampler: Annotated[
+            str | None, Field(description="ucb1, greedy, random, map_elites, or an installed one.")
+        ] = None,
         seeds: Annotated[
             int | None, Field(ge=1, le=64, description="Evaluation seeds per experiment, 1 to 64.")
         ] = None,
@@ -199,8 +206,6 @@ class CampaignTools:
         """Change the budget, parent sampler, number of seeds, program or other options of a campaign. Raise a budget
         only when the user has agreed: it stands for their machine's time. What you leave out stays as it is.
         """
-        if sampler is not None:
-            make_sampler(sampler)
         workspace = await self._laboratory.workspace()
         async with workspace.transaction() as tx:
             chosen = await campaigns.get(tx, parse_id(campaign, "c"))
@@ -213,6 +218,8 @@ class CampaignTools:
             if not changes and program is None:
                 raise BadInput("Expected a change of budget, sampler, seeds, program or options, but got none.")
             settings = chosen.settings.model_copy(update=changes)
+            if sampler is not None or options is not None:
+                find_sampler(settings.sampler, settings.sampling)
             if changes:
                 await campaigns.change_settings(tx, chosen.id, settings)
             if program is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..database import analyses, cognition, nodes
+from ..database import analyses, archive_view, cognition, nodes
 from ..database.connection import Reader
 from ..domains.loader import Domain
 from ..domains.static_check import check_candidate
@@ -77,7 +77,7 @@ async def _check_parents(reader: Reader, campaign: Campaign, parent_ids: list[in
     if len(parent_ids) > 10:
         raise BadInput(f"Expected at most 10 parents, but got {len(parent_ids)}.")
     for parent in await nodes.many(reader, parent_ids):
-        if parent.campaign_id != campaign.id:
+        if parent.campaign_id != campaign.id and not await archive_view.is_immigrant(reader, campaign.id, parent.id):
             raise BadInput(
                 f"Expected parents of campaign c{campaign.id}, but n{parent.id} belongs to c{parent.campaign_id}. "
                 "Name it in inspired_by instead."

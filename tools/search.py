@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import random
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -18,7 +17,6 @@ from ..evolution.errors import BadInput, NotFound
 from ..evolution.ids import parse_id, short_id
 from ..evolution.models import Node
 from ..evolution.outcomes import ExperimentStatus, Outcome
-from ..evolution.sampling import make_sampler
 from ..evolution.text import excerpt
 from . import evidence
 from .answers import (
@@ -36,6 +34,7 @@ from .answers import (
     without_none,
 )
 from .campaigns import refuse_over_budget
+from .drawing import draw_parent, origin_fields, prepare_draw
 from .judgement import judgement_lines
 from .laboratory import Laboratory
 from .leaderboards import found_lines, leaderboards, refuse_unlike_scores
@@ -74,18 +73,15 @@ class SearchTools:
         """
         workspace = await self._laboratory.workspace()
         number_ = parse_id(campaign, "c")
+        await prepare_draw(workspace, number_)
         async with workspace.transaction() as tx:
             chosen = await campaigns.get(tx, number_)
             await refuse_over_budget(tx, chosen)
-            wanted = 1 + (chosen.settings.references if references is None else references)
-            # Seeded by how many were drawn before, so that a campaign can be replayed.
-            rng = random.Random(f"{chosen.settings.seed}:{chosen.samples_drawn}")  # noqa: S311
-            sampler = make_sampler(chosen.settings.sampler)
-            choices = await sampler.choose(nodes.ScoredNodes(tx, chosen.id), wanted, rng)
+            context = chosen.settings.references if references is None else references
+            choices = await draw_parent(tx, chosen, context)
             if not choices:
                 raise BadInput(await _why_nothing_to_sample(workspace, chosen.id))
             parent_id = choices[0].member.id
-            await nodes.count_visit(tx, chosen.id, parent_id)
         members = await nodes.many(workspace.read, [choice.member.id for choice in choices])
         full = detail == "full"
         shown = Shown.by(chosen.settings)
@@ -101,9 +97,13 @@ class SearchTools:
         reports = await shown.reports(workspace.read, [node.id for node in members])
         motivations = await nodes.motivations(workspace.read, [node.id for node in members])
         code = await _code_fields(workspace, members[0], full=full)
+        origins = [await origin_fields(workspace.read, chosen, node) for node in members]
 
         def shaped(limit: int) -> Answer:
-            described = [_context_fields(node, reports, motivations, limit) for node in members]
+            described = [
+                _context_fields(node, reports, motivations, limit) | origin
+                for node, origin in zip(members, origins, strict=True)
+            ]
             return answer(
                 parent=described[0] | {"why": choices[0].reason} | code,
                 references=described[1:] or None,

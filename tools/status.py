@@ -18,6 +18,7 @@ from ..evolution.plateau import Plateau, plateau
 from ..evolution.statistics import staircase
 from . import evidence
 from .answers import Detail, ids, node_line, without_none
+from .archive_status import archive_fields
 from .progress import experiment_lines
 from .provenance import provenance_summary
 from .showing import Shown
@@ -54,6 +55,7 @@ async def status_fields(workspace: Workspace, campaign: Campaign, detail: Detail
         "effects": await evidence.effects_fields(workspace, campaign) if detail == "full" and shown.lessons else None,
         "best_of_n": await evidence.best_of_fields(workspace, campaign) if detail == "full" else None,
         "latest": [node_line(node) for node in await nodes.listed(reader, campaign.id, order="newest", limit=many)],
+        "archive": await archive_fields(reader, campaign) if detail == "full" else None,
         "unfinished": await experiment_lines(workspace, running) or None,
         "quarantined": ids("e", held) or None,
         "needs_judgement": ids("n", unjudged) or None,

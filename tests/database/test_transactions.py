@@ -10,6 +10,7 @@ import anyio
 import pytest
 from asi_evolve.database import campaigns, connection, experiments, nodes
 from asi_evolve.database.connection import find_driver
+from asi_evolve.database.population import ScoredNodes
 from asi_evolve.database.workspace import open_workspace
 from asi_evolve.evolution.errors import DatabaseBusy, StorageError
 from asi_evolve.evolution.models import CampaignSettings
@@ -88,7 +89,7 @@ async def test_tasks_of_one_process_take_turns(desk):
 
     async def visit():
         async with desk.workspace.transaction() as tx:
-            drawn = await nodes.ScoredNodes(tx, campaign).total_visits()
+            drawn = await ScoredNodes(tx, campaign).total_visits()
             await asyncio.sleep(0)
             await nodes.count_visit(tx, campaign, parent)
             return drawn

@@ -9,6 +9,7 @@ from asi_evolve.domains.loader import MAX_TEXT_BYTES, domain_names, find_domain,
 from asi_evolve.domains.static_check import check_candidate
 from asi_evolve.evolution.early_stop import StopRule
 from asi_evolve.evolution.errors import DomainError, NotFound
+from asi_evolve.evolution.map_elites import DEFAULT_MEASURES, Measure
 
 TOML = """\
 default_stage = "explore"
@@ -227,6 +228,30 @@ def test_a_bound_that_names_a_parameter_needs_a_number_in_every_instance(folder,
 def test_the_bound_of_the_score_follows_the_direction_of_the_metric(folder, written, bound):
     with_toml(folder, 'metric = "value"', f'metric = "value"\n{written}')
     assert load_domain(folder).spec.fitness.score_bound({}) == bound
+
+
+def test_measures_are_metrics_or_built_in_with_a_range_or_without(folder):
+    assert load_domain(folder).spec.archive_measures() == DEFAULT_MEASURES
+    measures = "[measures.value]\nrange = [0, 100]\n[measures.diversity]\n"
+    with_toml(folder, "[fitness]", f"{measures}\n[fitness]")
+    assert load_domain(folder).spec.archive_measures() == (
+        Measure("value", "metric", 0.0, 100.0),
+        Measure("diversity", "diversity"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("[measures.speed]", "measures.speed: expected one of ['value', 'complexity', 'diversity'], but got 'speed'"),
+        ("[measures.value]\nrange = [3, 3]", "range: expected [low, high] with low below high, but got [3.0, 3.0]"),
+        ("[measures.value]\nrange = [0, inf]", "measures.value.range"),
+        ("[measures.value]\nlow = 1", "measures.value.low"),
+    ],
+)
+def test_a_wrong_measure_is_named(folder, written, told):
+    with_toml(folder, "[fitness]", f"{written}\n\n[fitness]")
+    assert told in refusal(folder)
 
 
 def test_every_wrong_entry_is_named_at_once(folder):

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from asi_evolve.database import campaigns, experiments, nodes
+from asi_evolve.database.population import ScoredNodes
 from asi_evolve.database.workspace import open_workspace
 from asi_evolve.evolution.models import Evaluation
 from asi_evolve.evolution.outcomes import ExperimentStatus, Outcome, ResourceUsage
-from asi_evolve.evolution.sampling import SAMPLERS
+from asi_evolve.evolution.samplers import make_sampler
 from asi_evolve.evolution.statistics import Mean
 from asi_evolve.sandbox.engineer import Engineer, Slots
 
@@ -168,9 +169,9 @@ async def test_while_a_score_is_held_nothing_builds_on_its_node_or_ranks_it(work
         subject = await nodes.get(workspace.read, node)
         assert (subject.status, subject.outcome, subject.score) == (ExperimentStatus.QUARANTINED, None, None)
         assert (await nodes.listed(workspace.read, campaign, limit=1))[0].score == 1.9
-        population = nodes.ScoredNodes(workspace.read, campaign)
-        for sampler in SAMPLERS.values():
-            drawn = await sampler().choose(population, 100, random.Random(0))
+        population = ScoredNodes(workspace.read, campaign)
+        for name in ("ucb1", "greedy", "random"):
+            drawn = await make_sampler(name).choose(population, 100, random.Random(0))
             assert len(drawn) == len(POPULATION)
             assert node not in {choice.member.id for choice in drawn}
         use = await campaigns.use(workspace.read, await campaigns.get(workspace.read, campaign), 0.0)
