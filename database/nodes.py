@@ -161,6 +161,13 @@ async def count(reader: Reader, campaign_id: int, outcome: str | None = None) ->
     return int(await reader.value(f"SELECT count(*) FROM nodes AS n WHERE {where}", parameters))
 
 
+async def scored_count(reader: Reader, campaign_id: int) -> int:
+    """How many nodes of a campaign have a score."""
+    return int(
+        await reader.value("SELECT count(*) FROM nodes WHERE campaign_id = ? AND score IS NOT NULL", (campaign_id,))
+    )
+
+
 def _filter(campaign_id: int, outcome: str | None) -> tuple[str, list[object]]:
     if outcome is None:
         return "n.campaign_id = ?", [campaign_id]

@@ -8,7 +8,6 @@ from typing import Any
 
 from ..database import campaigns, lineages, nodes, seeds
 from ..database.connection import Reader
-from ..database.population import ScoredNodes
 from ..database.seeds import ByStage
 from ..database.workspace import Workspace
 from ..domains.loader import find_domain
@@ -48,7 +47,7 @@ async def noise_of_best(workspace: Workspace, campaign_id: int) -> str | None:
         for node in ranking
         if node.score is not None and node.score_stage in scores[node.id]
     ]
-    count = await ScoredNodes(reader, campaign_id).size()
+    count = await nodes.scored_count(reader, campaign_id)
     return await asyncio.to_thread(lead, standings, count)
 
 
