@@ -38,7 +38,8 @@ def mean(values: Sequence[float]) -> Mean:
     try:
         average = math.fsum(values) / count
     except OverflowError:  # a penalty such as 1e308 is a score too
-        average = math.fsum(value / count for value in values)
+        largest = max(map(abs, values))
+        average = math.fsum(value / largest for value in values) / count * largest
     if count < 2:
         return Mean(average, None, count)
     deviation = math.hypot(*(value - average for value in values))

@@ -93,7 +93,8 @@ READS_OF_MEMORIES = {
     ("analyses", "latest_lessons"),
     ("cognition", "many"),
 }
-MAY_READ_MEMORIES = {"tools/showing.py", "tools/candidates.py", "tools/promotion.py"}
+# Besides the one place: what looks whether an id exists, what stores, and what compares before it stores.
+MAY_READ_MEMORIES = {"tools/showing.py", "tools/candidates.py", "tools/promotion.py", "tools/deduplication.py"}
 
 
 def test_analyses_lessons_and_cognition_reach_an_agent_through_one_place():

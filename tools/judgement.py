@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ..database import analyses, campaigns, experiments, judgements, nodes
+from ..database import campaigns, experiments, judgements, nodes
 from ..database.judgements import Judgement, NewJudgement
 from ..database.workspace import Workspace
 from ..domains.judging import Rubric
@@ -21,6 +21,7 @@ from ..evolution.models import Campaign, Node
 from ..evolution.text import accepted, excerpt
 from .answers import Answer, answer, anticipated, ids, number, without_none
 from .laboratory import Laboratory
+from .showing import Shown
 
 RUBRIC_TEXT = 3000
 """Characters of all descriptions together, where a rubric is shown."""
@@ -117,7 +118,7 @@ async def _exhibit(workspace: Workspace, node: Node) -> Exhibit:
     """What the endpoint sees of a node."""
     reader = workspace.read
     runs = await experiments.scoring_runs(reader, node.id, node.score_stage or "")
-    reports = await analyses.latest(reader, [node.id])
+    reports = await (await Shown.of(reader, node.campaign_id)).reports(reader, [node.id])
     motivations = await nodes.motivations(reader, [node.id])
     return Exhibit(
         files=await nodes.files(reader, node.id),

@@ -130,7 +130,7 @@ class TestTheFolder:
         assert item.tags
         assert all(word in item.body for word in ("Mechanism:", "How:", "Pitfall:"))
         assert re.fullmatch(
-            r"arXiv:(\d{4}\.\d{5}|\d{4}\.\d{4}|[a-z-]+/\d{7})|doi:10\.\d{4,}/\S+|https?://\S+", item.source
+            r"arxiv:(\d{4}\.\d{5}|\d{4}\.\d{4}|[a-z-]+/\d{7})|doi:10\.\d{4,}/\S+|https?://\S+", item.source
         )
 
     def test_cognition_covers_the_field_without_repeating_a_title(self) -> None:

@@ -76,9 +76,10 @@ async def everything_seen(bench, campaign, node):
     for place, (tool, arguments) in enumerate(calls(campaign, node)):
         seen[f"{place} {tool} {arguments}"] = await bench.text(tool, **arguments)
     twin = {"campaign": campaign, "name": "twin", "motivation": "m", "code": program(2.0), "wait_s": 0}
-    refused = await bench.client.call_tool("run_experiment", twin)
-    assert refused.is_error
-    seen["a duplicate"] = refused.content[0].text
+    for tool, arguments in (("run_experiment", twin), ("record_judgement", {"node": node, "marks": {"clarity": 1}})):
+        refused = await bench.client.call_tool(tool, arguments)
+        assert refused.is_error
+        seen[f"refused {tool}"] = refused.content[0].text
     seen["a candidate"] = json.dumps(await bench.queue(campaign, 9.0, parents=[node]))
     for template, address in addresses(campaign, node).items():
         seen[template] = await resource(bench, address)
@@ -111,7 +112,7 @@ def found_in(seen, words):
 
 async def test_the_walk_leaves_no_tool_and_no_resource_out(bench):
     tools = {tool.name for tool in (await bench.client.list_tools()).tools}
-    assert tools == {"run_experiment", *(tool for tool, _ in calls("c1", "n1"))}
+    assert tools == {"run_experiment", "record_judgement", *(tool for tool, _ in calls("c1", "n1"))}
     fixed = {str(entry.uri) for entry in (await bench.client.list_resources()).resources}
     templates = {entry.uri_template for entry in (await bench.client.list_resource_templates()).resource_templates}
     assert fixed | templates == addresses("c1", "n1").keys()

@@ -263,7 +263,7 @@ async def test_a_node_that_is_held_while_the_endpoint_thinks_is_not_judged(bench
         ({"judge_url": "ftp://example.org", "judge_model": "m"}, "expected an address"),
         ({"judge_url": "https:///v1", "judge_model": "m"}, "expected an address"),
         ({"judge_url": "https://me:secret@example.org/v1", "judge_model": "m"}, "no secret in the address"),
-        ({"judge_api_key": f"{KEY}\n"}, "printable ASCII"),
+        ({"judge_api_key": f"{KEY}\n"}, "visible ASCII"),
         ({"judge_timeout_s": 60}, "less than or equal to 38"),
     ],
 )

@@ -95,6 +95,7 @@ async def test_results_of_experiments_compare_metric_with_metric(bench, campaign
     assert result["parent"] == {"node": "n1", "score": 4.0, "node_score": 3.0, "unjudged": True}
     assert result["gain"] == 4.0
     assert "node_gain" not in result
+    assert result["best"].pop("noise").startswith(f"not known: {node} leads n1 by 3 ")
     assert result["best"] == {"node": node, "score": 8.0, "node_score": 6.0, "unjudged": True}
     assert "record_judgement" in result["next"] and "record_analysis" in result["next"]
     both = (await bench.call("wait_experiment", experiments=["e1", "e2"]))["experiments"]
@@ -111,12 +112,15 @@ async def test_results_of_experiments_compare_metric_with_metric(bench, campaign
     assert "sample_nodes" in (await bench.call("campaign_status", campaign=campaign))["next"]
 
 
-async def test_a_comparison_says_where_one_of_the_two_is_not_judged(bench, campaign):
+async def test_a_comparison_is_of_metrics_and_of_all_where_both_are_judged(bench, campaign):
     node = await write(bench, campaign, 8.0)
     await bench.call("record_judgement", node="n1", marks={"clarity": 10, "depth": 10})
     compared = await bench.call("compare_nodes", a="n1", b=node)
-    assert (compared["score_change"], compared["metric_score_change"]) == (-7.0, 4.0)
-    assert compared["note"].startswith(f"{node} is not judged yet")
+    assert compared["difference"]["mean"] == 4.0
+    assert compared["b"]["unjudged"] and "node_gain" not in compared
+    await bench.call("record_judgement", node=node, marks={"clarity": 0, "depth": 0})
+    compared = await bench.call("compare_nodes", a="n1", b=node)
+    assert (compared["difference"]["mean"], compared["node_gain"]) == (4.0, pytest.approx(6.0 - 13.0))
 
 
 async def test_a_twin_that_is_not_judged_is_told_so(bench, campaign):

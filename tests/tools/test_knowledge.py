@@ -194,16 +194,6 @@ async def test_a_search_can_be_narrowed_to_an_origin_and_has_no_lessons_then(ben
     assert (await bench.call("search_cognition", **search, origin="human"))["items"] == []
 
 
-async def test_a_search_can_look_into_another_domain_and_marks_what_is_from_there(bench, campaign):
-    await bench.campaign(domain="circle_packing")
-    search = {"campaign": campaign, "query": "hexagonal rows"}
-    assert (await bench.call("search_cognition", **search))["items"] == []
-    there = (await bench.call("search_cognition", **search, domain="circle_packing"))["items"]
-    assert {item["domain"] for item in there} == {"circle_packing"}
-    both = await bench.call("search_cognition", campaign=campaign, query="bound hexagonal", domain="*", top_k=20)
-    assert {item.get("domain", "own") for item in both["items"]} == {"own", "circle_packing"}
-
-
 LONG = (
     "Write the error of the recall instead of the value into the memory, so that associations interfere less. Keys "
     "must have unit length, or the transition can have an eigenvalue below minus one."
