@@ -44,7 +44,7 @@ from rich.table import Table
 
 CODE_BYTES = 8_000
 THROUGH_THE_STORES = 5_000
-PEER_SECONDS = 240.0
+PEER_SECONDS = 150.0
 """How long a peer may take to come to a size."""
 FORM = ArchiveForm(DEFAULT_MEASURES, SamplingOptions().islands, SamplingOptions().bins)
 # Word frequencies fall with their rank as in any language (Zipf), or every text would match every query.
@@ -201,6 +201,7 @@ BULK = {
         "(:campaign, :id, 'explore', '[0]', 'finished', 'scored', :score, :now, :now)"
     ),
     "documents (kind, ref_id, campaign_id, text)": "('motivation', :id, :campaign, :text)",
+    "archive_queue": "(:campaign, :id)",
 }
 
 

@@ -201,7 +201,8 @@ async def _home(tx: Transaction, archive: Archive, node_id: int) -> int | None:
         row = await tx.one(
             "SELECT n.campaign_id, p.id AS parent, p.campaign_id AS parents_campaign, p.is_baseline, h.island AS home,"
             " (SELECT island FROM draws WHERE settled_by = n.id AND node_id = p.id AND island IS NOT NULL LIMIT 1)"
-            " AS drawn_for, (SELECT min(island) FROM islanders WHERE campaign_id = ?2 AND node_id = p.id) AS hosts"
+            " AS drawn_for,"
+            " (SELECT island FROM islanders WHERE node_id = p.id AND campaign_id = ?2 ORDER BY island LIMIT 1) AS hosts"
             " FROM nodes AS n LEFT JOIN lineage AS l ON l.node_id = n.id AND l.position = 0"
             " LEFT JOIN nodes AS p ON p.id = l.parent_id"
             " LEFT JOIN islanders AS h ON h.campaign_id = ?2 AND h.node_id = n.id AND h.is_home WHERE n.id = ?1",

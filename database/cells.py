@@ -130,7 +130,7 @@ async def rebin(tx: Transaction, archive: Archive) -> None:
     digits: list[str] = []
     parameters: list[float] = []
     for number, bounds in enumerate(archive.ranges):
-        digit, values = _digit(MEASURES[number], bounds, archive.form.bins)
+        digit, values = digit_sql(MEASURES[number], bounds, archive.form.bins)
         digits.append(f"{archive.form.bins**number} * ({digit})")
         parameters += values
     await tx.execute(
@@ -147,7 +147,7 @@ async def rebin(tx: Transaction, archive: Archive) -> None:
     )
 
 
-def _digit(column: str, bounds: Range | None, bins: int) -> tuple[str, list[float]]:
+def digit_sql(column: str, bounds: Range | None, bins: int) -> tuple[str, list[float]]:
     """`Range.bin_of` as SQL, with its parameters; NULL where the measure is."""
     if bounds is None:
         return "NULL", []

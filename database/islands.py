@@ -64,7 +64,8 @@ class Ranked:
             places = [rng.randint(1, last) for _ in range(count)]
             marks = ", ".join("?" * count)
             rows = await self._reader.all(
-                "SELECT r.place, r.node_id, r.score, n.visits FROM islanders AS r JOIN nodes AS n ON n.id = r.node_id"
+                "SELECT r.place, r.node_id, r.score, n.visits FROM islanders AS r INDEXED BY islanders_by_place"
+                " JOIN nodes AS n ON n.id = r.node_id"
                 f" WHERE r.campaign_id = ? AND r.island = ? AND r.place IN ({marks}) AND r.score IS NOT NULL",
                 (self._campaign_id, self._island, *places),
             )

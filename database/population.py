@@ -119,7 +119,8 @@ class ScoredNodes:
             ordinals = [rng.randint(1, newest) for _ in range(count)]
             marks = ", ".join("?" * count)
             rows = await self._reader.all(
-                "SELECT ordinal, id, score, visits FROM nodes WHERE campaign_id = ? AND score IS NOT NULL"
+                "SELECT ordinal, id, score, visits FROM nodes INDEXED BY nodes_by_ordinal"
+                " WHERE campaign_id = ? AND score IS NOT NULL"
                 f" AND ordinal IN ({marks})",
                 (self._campaign_id, *ordinals),
             )

@@ -63,9 +63,13 @@ class Range(NamedTuple):
         low, high = self
         if low == high:
             return Range(min(low, value), max(high, value))
-        while not low <= value <= high and math.isfinite(high - low):
-            low, high = (low - (high - low), high) if value < low else (low, high + (high - low))
-        return Range(low, high) if math.isfinite(high - low) else Range(min(self.low, value), max(self.high, value))
+        width = high - low
+        while not low <= value <= high and math.isfinite(width):
+            width *= 2  # and not the ends by what lies between them: that can be less than the last digit of one
+            low, high = (high - width, high) if value < low else (low, low + width)
+        if not math.isfinite(low) or not math.isfinite(high) or not low <= value <= high:
+            return Range(min(self.low, value), max(self.high, value))
+        return Range(low, high)
 
     def bin_of(self, value: float, bins: int) -> int:
         """From 0 to `bins` - 1. What lies outside counts to the bin at the edge."""

@@ -62,9 +62,8 @@ CREATE TABLE islanders (
     measure_1 REAL,
     measure_2 REAL,
     measure_3 REAL,
-    PRIMARY KEY (campaign_id, island, node_id)
+    PRIMARY KEY (node_id, campaign_id, island)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX islanders_by_node ON islanders (node_id, campaign_id);
 CREATE UNIQUE INDEX islanders_by_place ON islanders (campaign_id, island, place);
 CREATE INDEX islanders_by_score ON islanders (campaign_id, island, score DESC, node_id) WHERE score IS NOT NULL;
 CREATE INDEX islanders_by_cell ON islanders (campaign_id, island, cell, score DESC, node_id)

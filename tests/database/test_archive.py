@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from asi_evolve.database import appraisal, archive, archive_view, cells, experiments, nodes
 from asi_evolve.database.population import ScoredNodes
-from asi_evolve.evolution.map_elites import DEFAULT_MEASURES, ArchiveForm, MapElites, Measure
+from asi_evolve.evolution.map_elites import DEFAULT_MEASURES, ArchiveForm, MapElites, Measure, Range
 from asi_evolve.evolution.models import Evaluation, SamplingOptions
 from asi_evolve.evolution.outcomes import Outcome, ResourceUsage
 from asi_evolve.evolution.statistics import Mean
@@ -117,6 +117,19 @@ async def test_every_cell_holds_its_best_whatever_happens_to_the_scores(desk, st
     await archivist.catch_up(ArchiveForm(DEFAULT_MEASURES, islands=3, bins=7))
     again = await archivist.check()
     assert again.keys() == rows.keys(), "other bins move nobody"
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(low=finite, high=finite, value=finite, bins=st.integers(2, 100))
+async def test_sorting_anew_in_sql_gives_the_bins_that_the_rule_gives(desk, low, high, value, bins):
+    bounds = Range(min(low, high), max(low, high))
+    digit, parameters = cells.digit_sql("measure_0", bounds, bins)
+    query = f"SELECT {digit} FROM (SELECT ? AS measure_0)"
+    assert await desk.read.value(query, [*parameters, value]) == bounds.bin_of(value, bins)
+    assert await desk.read.value(query, [*parameters, None]) is None
 
 
 async def test_the_better_of_a_cell_stands_and_the_next_best_follows_when_its_score_is_taken_back(kept):

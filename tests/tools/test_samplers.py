@@ -1,8 +1,11 @@
 """Samplers of other packages: found by their entry point, given the population, and held to their protocol."""
 
 import importlib
+import re
+from pathlib import Path
 
 import pytest
+from asi_evolve.evolution.models import SamplingOptions
 
 pytestmark = pytest.mark.anyio
 HEAD = """
@@ -87,6 +90,15 @@ async def test_whatever_an_installed_sampler_does_wrong_is_told_and_nothing_is_l
     assert "choose another sampler out of ucb1" in message
     await bench.call("update_campaign", campaign=campaign, sampler="ucb1")
     assert (await bench.call("sample_nodes", campaign=campaign))["parent"]["id"] == "n1"
+
+
+async def test_the_sampler_of_the_docs_works_and_the_docs_name_every_option(bench, site):
+    text = (Path(__file__).parents[2] / "docs" / "samplers.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    site(example)
+    campaign = await bench.campaign(sampler="oldest")
+    assert (await bench.call("sample_nodes", campaign=campaign))["parent"]["why"] == "oldest: the oldest"
+    assert [name for name in SamplingOptions.model_fields if f"`{name}`" not in text] == []
 
 
 async def test_one_that_never_answers_is_given_up(bench, site, monkeypatch):
