@@ -39,7 +39,8 @@ async def found(client, query, method):
     """The answer to a search, once it was found by the given method: an embedder may load in the background."""
     with anyio.fail_after(30):
         while True:
-            result = await client.call_tool("search_cognition", {"campaign": "c1", "query": query})
+            asked = {"campaign": "c1", "query": query, "threshold": -1}
+            result = await client.call_tool("search_cognition", asked)
             assert not result.is_error, result.content
             if result.structured_content["method"].startswith(method):
                 return result.structured_content

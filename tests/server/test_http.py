@@ -45,7 +45,7 @@ def post(address, **headers):
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_a_client_of_either_era_is_served(address, mode):
     async with Client(address, mode=mode) as client:
-        assert len((await client.list_tools()).tools) == 15
+        assert len((await client.list_tools()).tools) == 16
         assert "next" in (await client.call_tool("list_domains", {})).structured_content
         assert (await client.call_tool("get_node", {"node": "n1"})).is_error
         assert "construct_packing" in (await client.read_resource("evolve://domains/circle_packing")).contents[0].text

@@ -19,7 +19,7 @@ from asi_evolve.database.embedders.choice import make_embedder
 from asi_evolve.tools.laboratory import Laboratory
 chosen = settings.Settings(home="/nowhere", embedder="minilm")
 embedder = make_embedder(chosen.embedder_options())
-app.build_server(Laboratory(Path("/nowhere"), ["true"], None, embedder), chosen)
+app.build_server(Laboratory(Path("/nowhere"), ["true"], embedder=embedder), chosen)
 print(*sorted({name.split(".")[0] for name, module in sys.modules.items() if module is not None}))
 """
 

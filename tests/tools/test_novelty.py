@@ -183,6 +183,9 @@ class Topics:
     fingerprint = "topics"
     dimension = 2
 
+    async def prepare(self):
+        pass
+
     async def encode_documents(self, texts):
         return [[1.0, 0.0] if "settle" in text or "converge" in text else [0.0, 1.0] for text in texts]
 
