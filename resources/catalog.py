@@ -15,10 +15,10 @@ from ..domains.loader import find_domain
 from ..evolution.errors import EvolveError, NotFound
 from ..evolution.ids import parse_id, short_id
 from ..tools.answers import seed_line
+from ..tools.inspection import summary_fields
 from ..tools.laboratory import Laboratory
 from ..tools.progress import experiment_lines, whole
 from ..tools.provenance import provenance_whole
-from ..tools.search import summary_fields
 from ..tools.status import campaign_line, status_fields
 
 P = ParamSpec("P")

@@ -18,9 +18,11 @@ from ..evolution.text import excerpt, inert
 from .analysis import AnalysisTools
 from .campaigns import CampaignTools
 from .experiments import ExperimentTools
+from .inspection import InspectionTools
 from .judgement import JudgementTools
 from .knowledge import KnowledgeTools
 from .laboratory import Laboratory
+from .sampling import SamplingTools
 from .search import SearchTools
 
 ALWAYS_LOAD = {"anthropic/alwaysLoad": True}
@@ -100,13 +102,14 @@ def tool_entries(laboratory: Laboratory) -> list[ToolEntry]:
     """Every tool, in the order in which a campaign needs them."""
     on_campaigns, on_knowledge = CampaignTools(laboratory), KnowledgeTools(laboratory)
     on_search, on_experiments = SearchTools(laboratory), ExperimentTools(laboratory)
+    on_sampling, on_inspection = SamplingTools(laboratory), InspectionTools(laboratory)
     on_analysis = AnalysisTools(laboratory)
     return [
         ToolEntry(on_campaigns.list_domains, "List domains", read_only=True, idempotent=True),
         ToolEntry(on_campaigns.start_campaign, "Start a campaign", read_only=False, idempotent=False),
         ToolEntry(on_campaigns.campaign_status, "Campaign status", read_only=True, idempotent=True),
         ToolEntry(on_campaigns.update_campaign, "Change a campaign", read_only=False, idempotent=True),
-        ToolEntry(on_search.sample_nodes, "Sample nodes", read_only=False, idempotent=False, meta=ALWAYS_LOAD),
+        ToolEntry(on_sampling.sample_nodes, "Sample nodes", read_only=False, idempotent=False, meta=ALWAYS_LOAD),
         ToolEntry(on_knowledge.search_cognition, "Search cognition", read_only=True, idempotent=True, meta=ALWAYS_LOAD),
         ToolEntry(on_knowledge.add_cognition, "Add cognition", read_only=False, idempotent=True, open_world=True),
         ToolEntry(
@@ -116,9 +119,9 @@ def tool_entries(laboratory: Laboratory) -> list[ToolEntry]:
         ToolEntry(
             on_experiments.cancel_experiment, "Cancel an experiment", read_only=False, idempotent=True, destructive=True
         ),
-        ToolEntry(on_search.get_node, "Get a node", read_only=True, idempotent=True, meta=LARGE_RESULT),
+        ToolEntry(on_inspection.get_node, "Get a node", read_only=True, idempotent=True, meta=LARGE_RESULT),
         ToolEntry(on_search.search_nodes, "Search nodes", read_only=True, idempotent=True),
-        ToolEntry(on_search.compare_nodes, "Compare nodes", read_only=True, idempotent=True),
+        ToolEntry(on_inspection.compare_nodes, "Compare nodes", read_only=True, idempotent=True),
         ToolEntry(
             on_analysis.record_analysis, "Record an analysis", read_only=False, idempotent=False, meta=ALWAYS_LOAD
         ),
