@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from asi_evolve.domains.contract import DomainSpec
+from asi_evolve.evolution.models import CampaignOptions, SamplingOptions
 from asi_evolve.server.app import build_server
 from asi_evolve.server.settings import Settings
 from asi_evolve.tools.laboratory import Laboratory
@@ -93,6 +94,31 @@ def test_every_tool_resource_and_prompt_is_listed_and_nothing_else(tmp_path):
     rows = set().union(*listed) | set(re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE))
     commands = {row for row in rows if row.startswith("asi-evolve")}
     assert rows - commands == tools | resources | prompts
+
+
+def anchors(text):
+    """What a heading can be linked by, as GitHub makes it."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_between_the_docs_leads_somewhere():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    broken = []
+    for page in pages:
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text()):
+            there = (page.parent / target).resolve() if target else page
+            if not there.exists() or (anchor and anchor not in anchors(there.read_text())):
+                broken.append(f"{page.name}: {target}#{anchor}")
+    assert len(pages) > 5
+    assert broken == []
+
+
+def test_every_option_of_a_campaign_is_explained():
+    texts = [(ROOT / "docs" / name).read_text() for name in ("campaigns.md", "samplers.md")]
+    for model, text in zip((CampaignOptions, SamplingOptions), texts, strict=True):
+        rows = "\n".join(line for line in text.splitlines() if line.startswith("| `"))
+        assert [name for name in model.model_fields if f"`{name}`" not in rows] == []
 
 
 def test_every_command_is_listed(tmp_path):
