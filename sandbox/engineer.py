@@ -7,7 +7,6 @@ the next daemon adopts their jobs.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 import sys
@@ -24,12 +23,13 @@ from ..database.workspace import Workspace
 from ..domains.contract import Stage
 from ..domains.loader import Domain, find_domain
 from ..evolution.errors import EvolveError, SandboxUnavailable, StorageError
-from ..evolution.models import Campaign, Evaluation, Experiment
-from ..evolution.outcomes import Outcome, ResourceUsage
+from ..evolution.models import Campaign, Experiment
+from ..evolution.outcomes import Outcome
 from ..evolution.progress import Point
 from ..evolution.samplers import MAP_ELITES
 from . import cgroups
 from .cascade import End, Step, next_step
+from .endings import as_evaluation, ended, last_words, logs, lost
 from .holding import suspected
 from .interpreter import Interpreter, describe_interpreter
 from .isolation import Isolation, Tier
@@ -170,13 +170,13 @@ class Engineer:
             case "not_started" if flight.supervisor is not None:
                 send(flight.supervisor, signal.SIGKILL)
                 end_orphans(flight.job.token)
-                await self._settle(flight.job, _lost(flight.job, "The job's folder was removed while it ran."))
+                await self._settle(flight.job, lost(flight.job, "The job's folder was removed while it ran."))
             case "not_started":
                 await self._launch(flight.job)
             case "exited":
                 job_exit = folder.read_exit()
                 if job_exit is None or job_exit.token != flight.job.token:
-                    job_exit = _lost(flight.job, "The job's folder holds the end of another job.")
+                    job_exit = lost(flight.job, "The job's folder holds the end of another job.")
                 await self._settle(flight.job, job_exit)
             case "died" if flight.supervisor is None and folder.supervisor_pid() is None:
                 # A daemon was killed between taking the lock and starting the supervisor, or the supervisor before its
@@ -184,11 +184,11 @@ class Engineer:
                 await self._launch(flight.job)
             case "died":
                 end_orphans(flight.job.token)
-                cancelled = _ended(flight.job, Outcome.CANCELLED, "Cancelled while it ran.")
+                cancelled = ended(flight.job, Outcome.CANCELLED, "Cancelled while it ran.")
                 silence = f"It had shown no sign of life for {flight.silent_seconds:.0f} s. "
-                words = (silence if flight.silent_seconds > self.lost_after_s else "") + _last_words(folder)
-                lost = _lost(flight.job, words)
-                await self._settle(flight.job, cancelled if flight.cancelled_at is not None else lost)
+                words = (silence if flight.silent_seconds > self.lost_after_s else "") + last_words(folder)
+                ending = cancelled if flight.cancelled_at is not None else lost(flight.job, words)
+                await self._settle(flight.job, ending)
 
     def _wake(self, flight: _Flight, folder: JobFolder) -> None:
         """A supervisor that was stopped holds its slot and keeps no bounds: go on, or be lost."""
@@ -328,7 +328,7 @@ class Engineer:
         try:
             experiment = await experiments.get(self.workspace.read, job.experiment_id)
             if experiment.cancel_requested:
-                await self._settle(job, _ended(job, Outcome.CANCELLED, "Cancelled before it started."))
+                await self._settle(job, ended(job, Outcome.CANCELLED, "Cancelled before it started."))
                 return
             campaign, domain = await self._domain_of(experiment)
             stage = domain.spec.stage(job.stage)
@@ -360,7 +360,7 @@ class Engineer:
         except StorageError:
             raise  # it has not started, and is launched again
         except (EvolveError, OSError) as error:
-            await self._settle(job, _ended(job, Outcome.INFRASTRUCTURE_ERROR, str(error)))
+            await self._settle(job, ended(job, Outcome.INFRASTRUCTURE_ERROR, str(error)))
 
     async def _settle(self, job: Job, job_exit: JobExit) -> None:
         """Store what came of a job, then order the next one or close the experiment: in one transaction."""
@@ -370,13 +370,13 @@ class Engineer:
         flight = self._flights.get(job.id, _Flight(job, None))
         try:
             campaign, domain = await self._domain_of(experiment)
-            evaluation = _evaluation(job, job_exit, domain)
+            evaluation = as_evaluation(job, job_exit, domain)
             kept = self._keep(folder, job_exit, domain)
             measured = None
             if evaluation.score is not None and campaign.settings.sampler == MAP_ELITES:
                 measured = await appraisal.appraise(self.workspace.read, campaign.id, [experiment.node_id])
             async with self.workspace.transaction() as tx:
-                if await experiments.settle_job(tx, job, evaluation, _logs(folder), kept, folder.read_progress()):
+                if await experiments.settle_job(tx, job, evaluation, logs(folder), kept, folder.read_progress()):
                     self._flights.pop(job.id, None)  # its slots are free for its own next stage
                     step = await self._next_step(tx, experiment, domain)
                     launch = await self._advance(tx, experiment, campaign, domain, step)
@@ -404,8 +404,8 @@ class Engineer:
                 send(pid, signal.SIGKILL)
         async with self.workspace.transaction() as tx:
             if job is not None:
-                failed = _ended(job, Outcome.INFRASTRUCTURE_ERROR, reason)
-                await experiments.settle_job(tx, job, _evaluation(job, failed, None), {}, [])
+                failed = ended(job, Outcome.INFRASTRUCTURE_ERROR, reason)
+                await experiments.settle_job(tx, job, as_evaluation(job, failed, None), {}, [])
             await experiments.finish(tx, experiment_id, Outcome.INFRASTRUCTURE_ERROR, reason, None)
         if job is not None:
             self._flights.pop(job.id, None)
@@ -448,37 +448,6 @@ class Engineer:
         return [gpu for gpu in self.slots.gpus if gpu not in taken]
 
 
-def _evaluation(job: Job, job_exit: JobExit, domain: Domain | None) -> Evaluation:
-    outcome, reason, score = job_exit.outcome, job_exit.reason, None
-    if outcome is Outcome.SCORED and domain is not None:
-        fitness = domain.spec.fitness
-        if fitness.metric in job_exit.metrics:
-            score = fitness.score(job_exit.metrics)
-        else:
-            outcome = Outcome.INFRASTRUCTURE_ERROR
-            reason = f"Expected the evaluator to report {fitness.metric}, but it reported {sorted(job_exit.metrics)}."
-    return Evaluation(
-        experiment_id=job.experiment_id,
-        stage=job.stage,
-        seed=job.seed,
-        outcome=outcome,
-        reason=reason,
-        score=score,
-        metrics=job_exit.metrics,
-        limit=job_exit.limit,
-        usage=job_exit.usage,
-        environment=job_exit.environment,
-        started_at=job_exit.started_at,
-        finished_at=job_exit.finished_at,
-    )
-
-
-def _ended(job: Job, outcome: Outcome, reason: str) -> JobExit:
-    """The end of a job that no supervisor wrote."""
-    now = time.time()
-    return JobExit(job.token, outcome, reason, {}, None, ResourceUsage(), {}, (), now, now)
-
-
 def _package_folders(executable: str) -> list[str]:
     """Folders whose modification time changes when a package is installed."""
     return [str(path) for path in Path(executable).parent.parent.glob("lib/python3*/site-packages")]
@@ -497,27 +466,3 @@ def _state_of(path: Path) -> int | None:
         return path.stat().st_mtime_ns
     except OSError:
         return None
-
-
-def _lost(job: Job, detail: str) -> JobExit:
-    return _ended(
-        job,
-        Outcome.LOST,
-        "The supervisor of this job died (killed, or the machine went down). promote_node runs it again."
-        + (f" Its last words: {detail}" if detail else ""),
-    )
-
-
-def _last_words(folder: JobFolder) -> str:
-    try:
-        return folder.log.read_text(errors="backslashreplace")[-500:].strip()
-    except OSError:
-        return ""
-
-
-def _logs(folder: JobFolder) -> dict[str, str]:
-    logs: dict[str, str] = {}
-    for stream, path in folder.logs().items():
-        with contextlib.suppress(OSError):  # not there, or being removed by somebody
-            logs[stream] = path.read_text(encoding="utf-8", errors="backslashreplace").replace("\0", "\\x00")
-    return logs
