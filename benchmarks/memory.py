@@ -78,10 +78,7 @@ class Memory:
         await nodes.set_score(tx, self.newest, "explore", Mean(score, None, 1))
 
     async def _store(self, tx: Transaction) -> int:
-        campaign = await campaigns.get(tx, self.campaign)
-        use = await campaigns.use(tx, campaign, time.time())
-        if budgets.reached(campaign.settings.budget, use):
-            raise RuntimeError("the benchmark's campaign has a budget that is too small")
+        await self._check_budget(tx)
         code = self.code()
         fingerprint = str(hash(code))
         if await nodes.with_fingerprint(tx, self.campaign, fingerprint) is not None:
@@ -93,6 +90,12 @@ class Memory:
             nodes.NewNode(self.campaign, self.text(4), self.text(40), {"packing.py": code}, fingerprint, parents),
         )
         return await experiments.enqueue(tx, campaign_id=self.campaign, node_id=self.newest, stage="explore", seeds=[0])
+
+    async def _check_budget(self, tx: Transaction) -> None:
+        campaign = await campaigns.get(tx, self.campaign)
+        use = await campaigns.use(tx, campaign, time.time())
+        if budgets.reached(campaign.settings.budget, use):
+            raise RuntimeError("the benchmark's campaign has a budget that is too small")
 
     async def add(self) -> None:
         """As run_experiment stores: budget, twin, node, experiment."""
@@ -112,12 +115,13 @@ class Memory:
             )
 
     def sample(self, policy: str) -> Callable[[], Awaitable[None]]:
-        """As sample_nodes draws: a parent and two references, and the visit is counted."""
+        """As sample_nodes draws: budget, a parent and two references, and the visit is counted."""
         sampler = make_sampler(policy)
         islands = FORM.islands if policy == "map_elites" else 0
 
         async def call() -> None:
             async with self.workspace.transaction() as tx:
+                await self._check_budget(tx)
                 population = ScoredNodes(tx, self.campaign, islands=islands)
                 choices = await draw(sampler, population, SamplingOptions(), 2, self.random)
                 await nodes.count_visit(tx, self.campaign, choices[0].member.id, choices[0].island)
@@ -229,6 +233,7 @@ async def pour(memory: Memory, tx: Transaction, count: int) -> None:
         )
     for table, values in BULK.items():
         await tx.many(f"INSERT INTO {table} VALUES {values}", rows)  # pyright: ignore[reportArgumentType]
+    await tx.execute("UPDATE campaigns SET experiments = experiments + ?", (count,))
 
 
 async def in_turns(

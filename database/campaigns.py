@@ -83,31 +83,29 @@ async def change_settings(tx: Transaction, campaign_id: int, settings: CampaignS
 async def use(reader: Reader, campaign: Campaign, now: float) -> BudgetUse:
     """What a campaign has used of its budget at time `now`."""
     row = await reader.one(
-        "SELECT c.cpu_seconds, c.gpu_seconds,"
-        " (SELECT count(*) FROM experiments WHERE campaign_id = c.id) AS experiments,"
-        " (SELECT count(*) - 1 FROM nodes WHERE campaign_id = c.id) AS rounds"
-        " FROM campaigns AS c WHERE c.id = ?",
+        "SELECT cpu_seconds, gpu_seconds, experiments, (SELECT ordinal FROM nodes WHERE campaign_id = c.id"
+        " ORDER BY id DESC LIMIT 1) AS nodes FROM campaigns AS c WHERE id = ?",
         (campaign.id,),
     )
     best = await reader.one(
-        "SELECT id, score, metric_score IS NOT NULL AND quality IS NULL AS unjudged FROM nodes"
+        "SELECT id, ordinal, score, metric_score IS NOT NULL AND quality IS NULL AS unjudged FROM nodes"
         " WHERE campaign_id = ? AND score IS NOT NULL ORDER BY score DESC, id LIMIT 1",
         (campaign.id,),
     )
-    since_best = await reader.value(
-        "SELECT count(*) FROM nodes WHERE campaign_id = ? AND id > ? AND NOT is_baseline"
-        " AND outcome NOT IN ('cancelled', 'lost', 'infrastructure_error')",
+    not_concluded = await reader.value(
+        "SELECT count(*) FROM nodes WHERE campaign_id = ? AND id > ? AND (is_baseline OR outcome IS NULL"
+        " OR outcome IN ('cancelled', 'lost', 'infrastructure_error'))",
         (campaign.id, best["id"] if best is not None else 0),
     )
     assert row is not None
     return BudgetUse(
         experiments=row["experiments"],
-        rounds=row["rounds"],
+        rounds=(row["nodes"] or 0) - 1,
         cpu_seconds=row["cpu_seconds"],
         gpu_seconds=row["gpu_seconds"],
         wall_seconds=now - campaign.created_at,
         best_score=best["score"] if best is not None else None,
-        since_best=since_best,
+        since_best=(row["nodes"] or 0) - (best["ordinal"] if best is not None else 0) - not_concluded,
         best_unjudged=best is not None and bool(best["unjudged"]),
     )
 

@@ -40,10 +40,3 @@ async def in_flight(reader: Reader, campaign_id: int, since: float) -> dict[int,
         (campaign_id, since),
     )
     return {row["node_id"]: row["hands"] for row in rows}
-
-
-async def count(reader: Reader, campaign_id: int, node_id: int) -> int:
-    """How often a campaign has handed out a node, its own or that of another campaign."""
-    return int(
-        await reader.value("SELECT count(*) FROM draws WHERE campaign_id = ? AND node_id = ?", (campaign_id, node_id))
-    )

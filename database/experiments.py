@@ -47,6 +47,7 @@ async def enqueue(
         " VALUES (?, ?, ?, ?, 'queued', ?, ?)",
         (campaign_id, node_id, stage, json.dumps(list(seeds)), idempotency_key, time.time()),
     )
+    await tx.execute("UPDATE campaigns SET experiments = experiments + 1 WHERE id = ?", (campaign_id,))
     await nodes.set_status(tx, node_id, ExperimentStatus.QUEUED)
     await events.record(tx, campaign_id, "experiment_queued", short_id("e", number), stage=stage)
     return number

@@ -4,6 +4,12 @@ UPDATE nodes SET ordinal = numbered.place FROM (
     SELECT id, row_number() OVER (PARTITION BY campaign_id ORDER BY id) AS place FROM nodes
 ) AS numbered WHERE numbered.id = nodes.id;
 CREATE INDEX nodes_by_ordinal ON nodes (campaign_id, ordinal) WHERE score IS NOT NULL;
+-- Nodes that patience does not count. They are few, so how many it counts follows without counting them.
+CREATE INDEX nodes_not_concluded ON nodes (campaign_id, id)
+    WHERE is_baseline OR outcome IS NULL OR outcome IN ('cancelled', 'lost', 'infrastructure_error');
+-- Experiments ordered so far: every budget check asks.
+ALTER TABLE campaigns ADD COLUMN experiments INTEGER NOT NULL DEFAULT 0;
+UPDATE campaigns SET experiments = (SELECT count(*) FROM experiments WHERE campaign_id = campaigns.id);
 -- Candidates on their way to their first result.
 CREATE INDEX nodes_under_way ON nodes (campaign_id, id) WHERE outcome IS NULL AND status <> 'finished';
 
