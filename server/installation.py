@@ -31,7 +31,7 @@ EXTRAS = {
     "curation": "candidates that select training data",
     "gpu": "fast kernels, and watching the memory of GPUs",
 }
-"""Each extra of pyproject.toml with what it is for; `all` and `test` are left out."""
+"""Each extra of pyproject.toml with what it is for; `all`, `test` and `equality` are left out."""
 
 
 def interpreter(settings: Settings) -> Finding:
