@@ -117,7 +117,9 @@ class Endpoint:
             raise self.refusal("to be asked", f"{self._quoted(str(error))}. Check {self.settings}_URL") from None
         except (httpx2.HTTPError, OSError) as error:
             why = f"{type(error).__name__}: {self._quoted(str(error))}".rstrip(": ")
-            raise _MayPass(self.refusal("to answer", f"it cannot be reached ({why})")) from None
+            raise _MayPass(
+                self.refusal("to answer", f"it cannot be reached ({why}). Check {self.settings}_URL")
+            ) from None
 
     def refusal(self, expected: str, got: str) -> EndpointError:
         """An error in our words."""

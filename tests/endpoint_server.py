@@ -15,9 +15,8 @@ class EndpointServer:
     was posted, or the path that was asked for.
     """
 
-    def __init__(self, *answers):
-        self.answers = list(answers)
-        self.requests, self.headers, self.paths, self.at = [], [], [], []
+    def __init__(self):
+        self.answers, self.requests, self.headers, self.paths, self.at = [], [], [], [], []
         self.ending = threading.Event()
         endpoint = self
 

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from asi_evolve.server.settings import Settings
+from asi_evolve.tools.judge_endpoint import JudgeEndpoint
 from pydantic import ValidationError
 
 from ..endpoint_server import EndpointServer, drip
@@ -70,6 +71,14 @@ async def test_the_marks_of_the_endpoint_count(bench, chat):
     assert chat.headers[0]["Authorization"] == f"Bearer {KEY}"
     assert (body["model"], body["temperature"]) == ("critic-1", 0)
     assert body["response_format"] == {"type": "json_object"}
+
+
+@pytest.mark.parametrize("end", ["", "/", "/chat/completions", "/chat/completions/"])
+async def test_the_address_may_be_that_of_the_api_or_of_its_completions(chat, end):
+    chat.answers = [marks(clarity=8)]
+    assert (await JudgeEndpoint(chat.url + end, "critic-1", None, 5.0).ask([])).marks == {"clarity": 8}
+    assert chat.paths == ["/v1/chat/completions"]
+    assert "Authorization" not in chat.headers[0]
 
 
 async def test_agent_and_endpoint_count_with_their_mean(bench, chat):
