@@ -65,8 +65,8 @@ class Arxiv:
                     reply = await self._request(wanted, min(reply.retry_after_s or 0.0, LONGEST_PAUSE_S))
             # Whatever encoding the document claims: what is looked at must be what is parsed.
             body = reply.body.decode("utf-8", errors="replace")
-            if reply.status != 200 and not (reply.status == 400 and body.lstrip().startswith("<?xml")):
-                raise self._api.refusal("to give a feed", _status_in_words(reply.status))  # 400 comes with a feed
+            if reply.status != 200 and not (reply.status == 400 and body.lstrip().startswith("<?xml")):  # has a feed
+                raise self._api.refusal("to give a feed", _status_in_words(reply.status))
         except EndpointError as error:
             raise EndpointError(f"{error} Nothing was stored. Try again later, or {_paste(wanted)}") from None
         return body
