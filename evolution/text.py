@@ -6,6 +6,7 @@ import re
 
 from .errors import BadInput
 
+QUOTED_CHARACTERS = 200
 # C0 and C1 controls but tab and newline; bidirectional overrides and isolates; line and paragraph separators;
 # zero-width and tag characters, which hide text from a human reader but not from a model.
 _ACTING = re.compile(
@@ -36,3 +37,8 @@ def accepted(text: str, what: str, *, limit: int, required: bool = True, one_lin
 def excerpt(text: str, limit: int) -> str:
     """The beginning of a text, cut with an ellipsis at `limit` characters."""
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def quoted(text: str) -> str:
+    """The beginning of somebody else's words, harmless and on one line, for an error."""
+    return excerpt(" ".join(inert(text).split()), QUOTED_CHARACTERS)

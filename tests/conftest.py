@@ -3,11 +3,25 @@
 import subprocess
 
 import pytest
+from asi_evolve.database import endpoint as endpoints
+
+from .endpoint_server import EndpointServer
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture
+def endpoint(monkeypatch):
+    """A server that is reached without a proxy, and asked again without a long pause."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setattr(endpoints, "FIRST_PAUSE_S", 0.02)
+    with EndpointServer() as server:
+        yield server
 
 
 @pytest.fixture
