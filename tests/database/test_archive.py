@@ -353,3 +353,21 @@ async def test_a_node_that_comes_home_from_another_campaign_before_its_own_archi
     assert await own.catch_up(ArchiveForm((Measure("diversity", "diversity"),), 1, 4)) == 0
     rows = await own.check(measures=False)
     assert rows[0, node]["is_home"] == 1
+
+
+async def test_others_write_while_an_older_campaign_gets_its_archive(desk):
+    campaign = await desk.campaign()
+    kept = Archivist(desk, campaign)
+    for score in range(3 * appraisal.AT_ONCE):
+        await kept.add(float(score), "ab\n" * (score % 7 + 1), is_baseline=score == 0)
+    async with kept.database.transaction() as tx:
+        await archive.ensure(tx, campaign, FORM)
+    catching_up = asyncio.create_task(kept.catch_up())
+    seen = set()
+    while not catching_up.done():
+        async with kept.database.transaction() as tx:
+            seen.add(await appraisal.queue_length(tx, campaign))
+            await asyncio.sleep(0)
+    assert await catching_up == 0
+    assert {2 * appraisal.AT_ONCE, appraisal.AT_ONCE} <= seen
+    await kept.check()
