@@ -145,13 +145,16 @@ class KnowledgeTools:
             promoted = await promote(tx, taught, domain)
         added = [*stored.added, *(number for number, is_new in promoted if is_new)]
         old = [*stored.known, *(number for number, is_new in promoted if not is_new)]
-        told = chosen.settings.cognition  # a notice quotes what is stored
+        told, shown = chosen.settings.cognition, Shown.by(chosen.settings)
+        close_to = [*(entry.into for entry in stored.merged), *(entry.near for entry in stored.near)]
+        # A notice quotes what is stored.
+        visible = {item.id for item in await shown.items(workspace.read, list(dict.fromkeys(close_to)))}
         return answer(
             added=ids("k", added),
             papers=[excerpt(item.title, 120) for item in known[len(items) :]] or None,
             known_already=ids("k", list(dict.fromkeys(old))) or None,
-            merged=[merged_fields(entry) for entry in stored.merged if told] or None,
-            near=[near_fields(entry) for entry in stored.near if told] or None,
+            merged=[merged_fields(entry) for entry in stored.merged if entry.into in visible] or None,
+            near=[near_fields(entry) for entry in stored.near if entry.near in visible] or None,
             total=await cognition.count(workspace.read, chosen.domain_name),
             next="search_cognition and sample_nodes find them from now on." if told else f"Stored. {COGNITION_OFF}",
         )
