@@ -63,9 +63,10 @@ async def catch_up(database: Database, campaign_id: int, form: ArchiveForm, limi
     for start in range(0, len(waiting), AT_ONCE):
         # Another process may have admitted some of them meanwhile.
         still = await _still_waiting(database.read, campaign_id, waiting[start : start + AT_ONCE])
-        appraisal = await appraise(database.read, campaign_id, still)
-        async with database.transaction() as tx:
-            await archive.admit(tx, appraisal)
+        if still:
+            appraisal = await appraise(database.read, campaign_id, still)
+            async with database.transaction() as tx:
+                await archive.admit(tx, appraisal)
     return await queue_length(database.read, campaign_id)
 
 
