@@ -13,6 +13,8 @@ from .connection import Database, Reader
 
 CATCH_UP = 500
 """Nodes that one call admits at most; a campaign that had more when it began its archive catches up over several."""
+AT_ONCE = 25
+"""Nodes that are admitted in one transaction, each with its ancestors, so that other writers get their turn."""
 
 Files = Mapping[str, str]
 
@@ -58,10 +60,13 @@ async def catch_up(database: Database, campaign_id: int, form: ArchiveForm, limi
         async with database.transaction() as tx:
             await archive.ensure(tx, campaign_id, form)
     waiting = await _waiting(database.read, campaign_id, limit)
-    if waiting:
-        appraisal = await appraise(database.read, campaign_id, waiting)
-        async with database.transaction() as tx:
-            await archive.admit(tx, appraisal)
+    for start in range(0, len(waiting), AT_ONCE):
+        # Another process may have admitted some of them meanwhile.
+        still = await _still_waiting(database.read, campaign_id, waiting[start : start + AT_ONCE])
+        if still:
+            appraisal = await appraise(database.read, campaign_id, still)
+            async with database.transaction() as tx:
+                await archive.admit(tx, appraisal)
     return await queue_length(database.read, campaign_id)
 
 
@@ -72,6 +77,15 @@ async def _waiting(reader: Reader, campaign_id: int, limit: int) -> list[int]:
         (campaign_id, limit),
     )
     return [row["node_id"] for row in rows]
+
+
+async def _still_waiting(reader: Reader, campaign_id: int, node_ids: Sequence[int]) -> list[int]:
+    marks = ", ".join("?" * len(node_ids))
+    rows = await reader.all(
+        f"SELECT node_id FROM archive_queue WHERE campaign_id = ? AND node_id IN ({marks})", [campaign_id, *node_ids]
+    )
+    waiting = {row["node_id"] for row in rows}
+    return [node_id for node_id in node_ids if node_id in waiting]
 
 
 async def queue_length(reader: Reader, campaign_id: int) -> int:

@@ -224,7 +224,9 @@ async def _home(tx: Transaction, archive: Archive, node_id: int) -> int | None:
         current = row["parent"]
     for settler in reversed(settlers):  # ancestors that have failed live there too, so that others find the way
         await tx.execute(
-            f"INSERT INTO islanders (campaign_id, island, node_id, place, is_home) SELECT ?1, ?2, ?3, {ring.NEXT}, 1",
+            f"INSERT INTO islanders (campaign_id, island, node_id, place, is_home) SELECT ?1, ?2, ?3, {ring.NEXT}, 1"
+            # One that came back from another campaign before this archive was built anew is here already.
+            " WHERE true ON CONFLICT (node_id, campaign_id, island) DO UPDATE SET is_home = 1",
             (archive.campaign_id, island, settler),
         )
     return island

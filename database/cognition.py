@@ -185,12 +185,16 @@ async def of_sources(reader: Reader, sources: Sequence[str], limit: int = 50) ->
     return [row["item_id"] for row in rows]
 
 
-async def carrying(reader: Reader, tags: Sequence[str], origin: CognitionOrigin | None) -> list[int]:
-    """Items that carry at least one of some tags, whatever their case, and have an origin; either may be left open."""
+async def carrying(
+    reader: Reader, tags: Sequence[str], origin: CognitionOrigin | None, *, but: CognitionOrigin | None = None
+) -> list[int]:
+    """Items that carry at least one of some tags, whatever their case, and have an origin, or have another one than
+    `but`; each may be left open."""
     rows = await reader.all(
         "SELECT id FROM cognition WHERE (?1 IS NULL OR origin = ?1)"
+        " AND (?3 IS NULL OR origin <> ?3)"
         " AND (?2 = '[]' OR id IN (SELECT item_id FROM cognition_tags WHERE tag IN (SELECT value FROM json_each(?2))))",
-        (origin, json.dumps(list(tags))),
+        (origin, json.dumps(list(tags)), but),
     )
     return [row["id"] for row in rows]
 

@@ -63,7 +63,7 @@ async def add(tx: Transaction, new: NewNode) -> int:
     )
     await documents.put(tx, "motivation", node_id, f"{new.name}\n{new.motivation}", campaign_id=new.campaign_id)
     if new.profile is not None:
-        await outlines.put(tx, new.campaign_id, node_id, new.profile)
+        await outlines.put(tx, node_id, new.profile)
     await events.record(tx, new.campaign_id, "node_added", short_id("n", node_id), name=new.name)
     return node_id
 

@@ -9,13 +9,14 @@ from ..evolution.outline import Outline
 from .connection import Reader, Transaction
 
 
-async def put(tx: Transaction, campaign_id: int, node_id: int, profile: Profile) -> None:
+async def put(tx: Transaction, node_id: int, profile: Profile) -> None:
     """Store what a node is compared by, where that is not known yet."""
     outline = profile.outline
-    changed = await tx.execute(
-        "UPDATE nodes SET canonical = ? WHERE id = ? AND canonical IS NULL", (outline.canonical, node_id)
+    campaign_id = await tx.value(
+        "UPDATE nodes SET canonical = ? WHERE id = ? AND canonical IS NULL RETURNING campaign_id",
+        (outline.canonical, node_id),
     )
-    if changed:
+    if campaign_id is not None:
         await tx.execute("INSERT INTO node_outlines (node_id, body) VALUES (?, ?)", (node_id, outline.packed()))
         await tx.execute(
             "INSERT INTO node_sketches (node_id, sketch, campaign) VALUES (?, vec_bit(?), ?)",

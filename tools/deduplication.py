@@ -10,6 +10,7 @@ from ..database.cognition import Merged, NewItem
 from ..database.connection import Reader, Transaction
 from ..database.workspace import Workspace
 from ..evolution.knowledge import Knowledge
+from ..evolution.models import CognitionOrigin
 from ..evolution.resemblance import resemblance, words
 
 REACH = 5
@@ -109,13 +110,17 @@ async def _merged(tx: Transaction, place: int, item: NewItem, into: int, why: st
 async def _resembling(
     reader: Reader, item: NewItem, numbers: Sequence[int]
 ) -> tuple[tuple[int, str] | None, tuple[int, str] | None]:
-    """(the first item that is close, the first that says the same), each with why, where a merge loses no reader."""
+    """(the first item that is close, the first that says the same), each with why, where a merge loses no reader.
+
+    An item that was a lesson is one of the search's own, and no campaign without lessons sees it: nothing is merged
+    into it.
+    """
     close: tuple[int, str] | None = None
     for old in await cognition.many(reader, list(dict.fromkeys(numbers))):
         if old.domain not in (None, item.domain):
             continue
         found = resemblance(item.knowledge, cognition.item_knowledge(old))
-        if found is not None and found.same:
+        if found is not None and found.same and old.origin is not CognitionOrigin.LESSON:
             return close, (old.id, found.why)
         if found is not None and close is None:
             close = (old.id, found.why)

@@ -31,8 +31,14 @@ def archive_form(campaign: Campaign) -> ArchiveForm:
 
 
 async def prepare_draw(workspace: Workspace, campaign_id: int) -> None:
-    """What a draw needs and must not be done while the database is locked: the archive catches up."""
+    """What a draw needs and must not be done while the database is locked: the archive catches up, and the package
+    that brings the sampler is imported.
+
+    Raises:
+        SamplerError: it cannot be.
+    """
     campaign = await campaigns.get(workspace.read, campaign_id)
+    find_sampler(campaign.settings.sampler, campaign.settings.sampling)
     if campaign.settings.sampler == MAP_ELITES:
         await appraisal.catch_up(workspace.database, campaign.id, archive_form(campaign))
 

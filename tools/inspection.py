@@ -141,7 +141,7 @@ async def summary_fields(workspace: Workspace, node: Node) -> dict[str, Any]:
             else None,
             "environment": _provenance(runs[-1].evaluation.environment) if runs else None,
             "artifacts": [{"name": f.name, "bytes": f.bytes, "sha256": f.sha256[:12]} for f in kept] or None,
-            "judgements": judgement_lines(await judgements.of_node(reader, node.id)) or None,
+            "judgements": judgement_lines(await judgements.of_node(reader, node.id), shown) or None,
             "analysis": excerpt(reports[node.id].report, 2500) if node.id in reports else None,
             "lessons": await shown.lesson_lines(reader, lessons, 250) or None,
             "notice": shown.notice,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -174,9 +175,10 @@ def judgement_fields(judgement: NewJudgement) -> dict[str, Any]:
     )
 
 
-def judgement_lines(found: list[Judgement]) -> list[dict[str, Any]]:
-    """The judgements of a node that count: the latest of each judge."""
-    return [judgement_fields(judgement) for judgement in {judgement.judge: judgement for judgement in found}.values()]
+def judgement_lines(found: list[Judgement], shown: Shown) -> list[dict[str, Any]]:
+    """The judgements of a node that count: the latest of each judge. What a judge says in words is an analysis."""
+    latest = {judgement.judge: judgement for judgement in found}.values()
+    return [judgement_fields(entry if shown.lessons else replace(entry, comment="")) for entry in latest]
 
 
 def rubric_fields(rubric: Rubric) -> dict[str, Any]:

@@ -88,6 +88,8 @@ class Laboratory:
         async with self._opening:
             if self._workspace is None or _identity(self.paths.database) != self._identity:
                 # Where somebody removed the folder, what is written to the open file is lost with this process.
+                if self._workspace is not None:  # calls under way go on with it, but nobody wants its vectors any more
+                    await self._workspace.documents.close()
                 opening = open_workspace(self.paths.root, self._embedder)
                 self._workspace = await self._stack.enter_async_context(opening)
                 self._identity = _identity(self.paths.database)

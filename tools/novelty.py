@@ -182,15 +182,16 @@ async def _motivations(
 
 
 async def _fill_in(workspace: Workspace, campaign_id: int, parents: Sequence[int], interface: Collection[str]) -> None:
+    """Parents may be nodes of another campaign that exchanges elites with this one."""
     missing = await outlines.missing(workspace.read, campaign_id, FILLED_IN)
-    if not missing:
-        return
     known = await outlines.many(workspace.read, parents)
     wanted = dict.fromkeys([*(parent for parent in parents if parent not in known), *missing])
+    if not wanted:
+        return
     made = {node_id: await _profile(workspace.read, node_id, interface) for node_id in wanted}
     async with workspace.transaction() as tx:
         for node_id, profile in made.items():
-            await outlines.put(tx, campaign_id, node_id, profile)
+            await outlines.put(tx, node_id, profile)
 
 
 async def _profile(reader: Reader, node_id: int, interface: Collection[str]) -> Profile:

@@ -55,8 +55,9 @@ async def recall(
     """
     shown = Shown.by(view.home.settings)
     how = choosiness or Choosiness()
-    narrowed = bool(tags) or origin is not None
-    among = await cognition.carrying(workspace.read, tags, origin) if narrowed else None
+    hidden = None if shown.lessons else CognitionOrigin.LESSON  # else they would take the places of what is shown
+    narrowed = bool(tags) or origin is not None or hidden is not None
+    among = await cognition.carrying(workspace.read, tags, origin, but=hidden) if narrowed else None
     found = await _find(workspace, queries, "cognition", top_k, how, domain=view.domains, among=among)
     items = await shown.items(workspace.read, [hit.ref_id for hit in found.hits])
     if origin is not None:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from asi_evolve.database import appraisal, archive, archive_view, cells, experiments, nodes
+from asi_evolve.database import appraisal, archive, archive_view, campaigns, cells, experiments, nodes
 from asi_evolve.database.population import ScoredNodes
 from asi_evolve.evolution.map_elites import DEFAULT_MEASURES, ArchiveForm, MapElites, Measure, Range
 from asi_evolve.evolution.models import Evaluation, SamplingOptions
@@ -330,3 +330,44 @@ async def test_ten_thousand_adds_with_the_process_killed_in_between_leave_archiv
     drawn = await desk.read.value("SELECT samples_drawn FROM campaigns")
     assert await desk.read.value("SELECT sum(visits) FROM nodes") == drawn
     assert await desk.read.value("SELECT count(*) FROM draws") == drawn
+
+
+async def test_a_node_that_comes_home_from_another_campaign_before_its_own_archive_is_built_anew_has_one_place(desk):
+    options = {"islands": 1, "bins": 4, "migration_every": 1, "migration_rate": 1.0, "exchange": True}
+    form = ArchiveForm(DEFAULT_MEASURES, 1, 4)
+    own, other = [Archivist(desk, await desk.campaign(sampler="map_elites", sampling=options), form) for _ in range(2)]
+    async with desk.workspace.transaction() as tx:
+        for kept in (own, other):
+            await campaigns.set_program(tx, kept.campaign, "together")
+    for kept in (own, other):
+        await kept.catch_up()
+    node = await own.add(2.0, "ab\n" * 5, is_baseline=True)
+    assert await other.catch_up() == 0
+    async with desk.workspace.transaction() as tx:
+        await archive.ensure(tx, own.campaign, ArchiveForm((Measure("diversity", "diversity"),), 1, 4))
+    await other.add(1.0, "b\n" * 90, is_baseline=True)
+    assert {
+        row["node_id"]: row["is_home"]
+        for row in await desk.read.all("SELECT node_id, is_home FROM islanders WHERE campaign_id = ?", (own.campaign,))
+    }[node] == 0, "an elite of the other one that came back"
+    assert await own.catch_up(ArchiveForm((Measure("diversity", "diversity"),), 1, 4)) == 0
+    rows = await own.check(measures=False)
+    assert rows[0, node]["is_home"] == 1
+
+
+async def test_others_write_while_an_older_campaign_gets_its_archive(desk):
+    campaign = await desk.campaign()
+    kept = Archivist(desk, campaign)
+    for score in range(3 * appraisal.AT_ONCE):
+        await kept.add(float(score), "ab\n" * (score % 7 + 1), is_baseline=score == 0)
+    async with kept.database.transaction() as tx:
+        await archive.ensure(tx, campaign, FORM)
+    catching_up = asyncio.create_task(kept.catch_up())
+    seen = set()
+    while not catching_up.done():
+        async with kept.database.transaction() as tx:
+            seen.add(await appraisal.queue_length(tx, campaign))
+            await asyncio.sleep(0)
+    assert await catching_up == 0
+    assert {2 * appraisal.AT_ONCE, appraisal.AT_ONCE} <= seen
+    await kept.check()

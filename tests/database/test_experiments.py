@@ -3,9 +3,10 @@
 import asyncio
 import time
 
+import aiosqlite
 import pytest
 from asi_evolve.database import campaigns, events, experiments, nodes
-from asi_evolve.database.connection import find_driver
+from asi_evolve.database.connection import Reader, find_driver
 from asi_evolve.database.experiments import StoredFile
 from asi_evolve.database.workspace import open_workspace
 from asi_evolve.evolution.errors import NotFound
@@ -338,3 +339,24 @@ async def test_the_latest_entry_before_a_time_is_found(desk):
 async def test_an_empty_journal_begins_at_zero(desk):
     assert await events.latest_id(desk.read, before=time.time()) == 0
     assert await events.after(desk.read, 0) == []
+
+
+async def test_what_waits_or_runs_is_found_without_a_look_at_all_that_has_ended(desk):
+    campaign = await desk.campaign()
+    node = await desk.node(campaign)
+    async with desk.workspace.transaction() as tx:
+        await tx.many(
+            "INSERT INTO experiments (campaign_id, node_id, stage, seeds_json, status, created_at)"
+            " VALUES (?, ?, 'explore', '[0]', 'finished', 0)",
+            [(campaign, node)] * 3000,
+        )
+    async with desk.workspace.transaction() as tx:
+        number = await experiments.enqueue(tx, campaign_id=campaign, node_id=node, stage="explore", seeds=[0])
+    database, steps = desk.workspace.database, []
+    async with aiosqlite.Connection(lambda: database.driver.connect(database.path), 64) as connection:
+        await connection.set_progress_handler(lambda: steps.append(1), 100)
+        reader = Reader(connection, database.explain)
+        assert [entry.id for entry in await experiments.unfinished(reader, campaign)] == [number]
+        assert [entry.id for entry in await experiments.queued(reader, 5)] == [number]
+        assert await experiments.held(reader, campaign, 5) == []
+    assert len(steps) < 30, "hundreds of steps of SQLite's machine"

@@ -71,7 +71,7 @@ async def test_nodes_without_an_outline_are_listed_newest_first_until_they_have_
     assert await outlines.many(desk.read, made) == {}
     for _ in range(2):  # the second time another process was faster
         async with desk.workspace.transaction() as tx:
-            await outlines.put(tx, campaign, made[2], profile(text()))
+            await outlines.put(tx, made[2], profile(text()))
     assert await outlines.missing(desk.read, campaign, 9) == [made[1], made[0]]
     assert list(await outlines.many(desk.read, made)) == [made[2]]
     assert await outlines.nearest(desk.read, campaign, profile(text()).sketch, 9) == [made[2]]

@@ -1,12 +1,13 @@
 """What a campaign that switches a memory off lets be seen: nothing of it, wherever one looks, and nothing is lost."""
 
 import json
+from pathlib import Path
 
 import pytest
 from asi_evolve.database.experiments import StoredFile
 from asi_evolve.evolution.outcomes import Outcome
 
-from .conftest import open_bench, program
+from .conftest import NUMBER_DOMAIN, open_bench, program
 
 pytestmark = pytest.mark.anyio
 
@@ -181,6 +182,57 @@ async def test_lessons_off_asks_for_no_analysis(bench):
     assert "record_analysis" not in told["next"] + status["next"]
     assert "needs_analysis" not in status
     assert "sample_nodes" in told["next"]
+
+
+SAYS_THE_SAME = (
+    "Larger numbers score more under the bound, since the metric is monotone in the value that a candidate returns."
+)
+
+
+async def promoted(bench, campaign, *lessons):
+    """Lessons of one node that are items now."""
+    node = await bench.node(campaign, 2.0)
+    await bench.call("record_analysis", node=node, report="r", lessons=lessons)
+    return await bench.call("add_cognition", campaign=campaign, lessons=[f"l{n + 1}" for n in range(len(lessons))])
+
+
+async def test_lessons_off_shows_what_the_agent_adds_though_a_lesson_says_the_same(bench):
+    campaign = await bench.campaign(options={"lessons": False})
+    await promoted(bench, campaign, f"{SAYS_THE_SAME} {LESSON}.")
+    item = {"title": "Larger numbers score more", "body": SAYS_THE_SAME, "source": "arxiv:2406.06484"}
+    added = await bench.text("add_cognition", campaign=campaign, items=[item])
+    assert json.loads(added)["added"] == ["k4"]
+    assert LESSON not in added and "k3" not in added
+    found = await bench.call("search_cognition", campaign=campaign, query="metric monotone value candidate")
+    assert ("k4", "agent") in {(entry["id"], entry["origin"]) for entry in found["items"]}
+
+
+async def test_nothing_is_merged_into_an_item_that_was_a_lesson(bench, campaign):
+    await promoted(bench, campaign, f"{SAYS_THE_SAME} {LESSON}.")
+    item = {"title": "Larger numbers score more", "body": SAYS_THE_SAME, "source": "arxiv:2406.06484"}
+    added = await bench.call("add_cognition", campaign=campaign, items=[item])
+    assert added["added"] == ["k4"]
+    assert added["near"][0]["near"] == "k3"
+
+
+async def test_lessons_off_leaves_the_places_of_hidden_items_to_others(bench):
+    campaign = await bench.campaign(options={"lessons": False})
+    await promoted(bench, campaign, *(f"Wombats dig number {place}." for place in range(5)))
+    item = {"title": "Burrows", "body": "Wombats dig burrows, and much else is said of them here.", "source": "s"}
+    await bench.call("add_cognition", campaign=campaign, items=[item])
+    found = await bench.call("search_cognition", campaign=campaign, query="wombats dig number", top_k=3)
+    assert "Burrows" in [entry["title"] for entry in found["items"]]
+
+
+async def test_lessons_off_shows_the_marks_of_a_judge_without_its_words(bench):
+    campaign = await bench.campaign(domain=str(Path(NUMBER_DOMAIN).parent / "essay"), options={"lessons": False})
+    marks = {"clarity": 3.0, "depth": 4.0}
+    await bench.call("record_judgement", node="n1", marks=marks, comment=f"Too short: {ANALYSIS}.")
+    (shown,) = (await bench.call("get_node", node="n1"))["judgements"]
+    assert shown == {"by": "agent", "marks": marks}
+    await bench.call("update_campaign", campaign=campaign, options={"lessons": True})
+    (shown,) = (await bench.call("get_node", node="n1"))["judgements"]
+    assert ANALYSIS in shown["comment"]
 
 
 async def test_lessons_off_finds_no_node_by_its_analysis(bench):

@@ -141,6 +141,12 @@ async def test_a_failure_can_be_analysed(bench, campaign):
     ]
 
 
+async def test_more_nodes_than_one_search_can_ask_for_are_refused(bench, campaign):
+    refused = await bench.refusal("search_cognition", campaign=campaign, nodes=["n1"] * 21)
+    assert refused.startswith("Expected at most 20 nodes, but got 21.")
+    await bench.call("search_cognition", campaign=campaign, nodes=["n1"] * 20)
+
+
 async def test_each_node_is_a_query_of_its_own(bench, campaign):
     """One joined text would rank the item that holds a little of both above the two that answer one."""
     both = {"title": "Both", "body": "Walrus and toucan, and much else about animals.", "source": "own observation"}

@@ -4,10 +4,13 @@ import shutil
 
 import anyio
 import pytest
+from asi_evolve.database import cognition
 from asi_evolve.database.workspace import open_workspace
+from asi_evolve.evolution.models import CognitionOrigin
+from asi_evolve.tools.laboratory import Laboratory
 
 from ..waiting import until_async
-from .conftest import open_bench
+from .conftest import NO_ENGINEER, open_bench
 
 pytestmark = pytest.mark.anyio
 
@@ -23,6 +26,39 @@ async def test_a_workspace_that_was_removed_is_made_again_and_nothing_is_written
         assert await bench.campaign() == "c1"
         async with open_workspace(root) as beside:
             assert await beside.read.value("SELECT count(*) FROM campaigns") == 1
+
+
+class Endless:
+    """An embedder that never comes to an end."""
+
+    fingerprint, dimension, at_work = "endless", 2, 0
+
+    async def prepare(self):
+        pass
+
+    async def encode_documents(self, texts):
+        self.at_work += 1
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.at_work -= 1
+
+    encode_queries = encode_documents
+
+
+async def test_the_texts_of_a_workspace_that_was_removed_are_not_embedded_any_more(tmp_path):
+    root, embedder = tmp_path / "workspace", Endless()
+    async with Laboratory(root, NO_ENGINEER, embedder=embedder) as laboratory:
+        workspace = await laboratory.workspace()
+        async with workspace.transaction() as tx:
+            for place in range(100):
+                item = cognition.NewItem("number", f"Item {place}", "body", "", "s", (), CognitionOrigin.HUMAN)
+                await cognition.add(tx, item)
+        assert "0 of 100 texts embedded" in (await workspace.documents.find("body", "cognition")).method
+        await until_async(lambda: embedder.at_work)
+        shutil.rmtree(root)
+        assert await laboratory.workspace() is not workspace
+        assert not embedder.at_work
 
 
 async def test_asking_for_the_status_starts_a_daemon_where_something_waits(tmp_path, monkeypatch):

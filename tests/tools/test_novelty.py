@@ -312,6 +312,25 @@ async def test_of_many_old_nodes_a_few_are_looked_at_in_each_call_the_parents_fi
     assert len(await outlines.missing(reader, 1, 100)) == 42 - 17
 
 
+async def test_an_old_parent_of_another_campaign_is_compared_and_stays_in_its_own(bench, campaign):
+    first = await order(bench, campaign, SEARCH)
+    other = await bench.campaign(sampler="map_elites")
+    await bench.call("sample_nodes", campaign=other)
+    await forget_outlines(bench)
+    workspace = await bench.workspace()
+    number = int(first["node"][1:])
+    async with workspace.transaction() as tx:
+        await tx.execute(
+            "INSERT INTO islanders (campaign_id, island, node_id, place, is_home) VALUES (2, 0, ?, 2, 0)", (number,)
+        )
+    await order(bench, other, OTHER)  # its own nodes have their outlines now
+    told = await order(bench, other, TUNED, parents=[first["node"]])
+    assert told["novelty"]["closest"][0]["node"] == first["node"]
+    sketch = Profile(outline_of({"number.py": SEARCH})).sketch
+    assert number in await outlines.nearest(workspace.read, 1, sketch, 10)
+    assert number not in await outlines.nearest(workspace.read, 2, sketch, 10)
+
+
 async def test_an_old_node_that_this_python_cannot_parse_does_no_harm(bench, campaign):
     async with (await bench.workspace()).transaction() as tx:
         await nodes.add(tx, nodes.NewNode(1, "old", "m", {"number.py": "print 'python 2'"}, "f"))

@@ -56,6 +56,17 @@ async def test_an_installed_sampler_draws_parents_and_references_with_the_campai
     assert (await bench.call("sample_nodes", campaign=campaign))["parent"]["id"] == "n3", "of the best two"
 
 
+async def test_others_can_write_while_the_package_of_a_sampler_is_imported(bench, site):
+    campaign = await bench.campaign(sampler="oldest")
+    database = (await bench.workspace()).database.path
+    site(
+        "from asi_evolve.database.connection import find_driver\n"
+        f"connection = find_driver().module.connect({str(database)!r}, timeout=0, isolation_level=None)\n"
+        "connection.execute('BEGIN IMMEDIATE')\nconnection.close()\n"
+    )  # as in a server that was started again
+    assert (await bench.call("sample_nodes", campaign=campaign))["parent"]["id"] == "n1"
+
+
 @pytest.mark.parametrize(
     ("body", "told"),
     [
