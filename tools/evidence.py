@@ -76,13 +76,14 @@ async def comparison_fields(workspace: Workspace, first: Node, second: Node) -> 
     if stage is None:
         return {"note": _no_shared_stage(first, second)}
     found = await asyncio.to_thread(difference, scores[first.id][stage], scores[second.id][stage])
-    fields: dict[str, Any] = {"difference": {"stage": stage} | _difference_fields(found, names)}
+    of_metric = {"of": "metric_score"} if first.judging or second.judging else {}
+    fields: dict[str, Any] = {"difference": of_metric | {"stage": stage} | _difference_fields(found, names)}
     if first.score_stage != second.score_stage:
         fields["note"] = (
             f"Their scores are of different stages ({first.score_stage}, {second.score_stage}) and do not compare; the "
             f"difference is that at stage {stage}."
         )
-    return fields
+    return without_none(fields | {"node_gain": gain_of_judged(first, second)})
 
 
 async def _incomparable(workspace: Workspace, first: Node, second: Node) -> str | None:
@@ -142,8 +143,10 @@ async def gain_fields(workspace: Workspace, parent: Node, child: Node, stage: st
 
 
 def gain_of_judged(parent: Node, child: Node) -> float | None:
-    """What a child gains over its parent with what judges say of both; nothing while one of them is unjudged. The other
-    differences are those of the metric, since seeds do not change a judge's mind."""
+    """What a child gains over its parent with what judges say of both; nothing while one of them is unjudged or they
+    scored at different stages. The other differences are those of the metric, since seeds do not change a judge's mind."""
+    if parent.score_stage != child.score_stage:
+        return None
     if child.judging is None or child.score is None or parent.score is None or child.unjudged or parent.unjudged:
         return None
     return number(child.score - parent.score)

@@ -121,6 +121,20 @@ async def test_a_comparison_is_of_metrics_and_of_all_where_both_are_judged(bench
     await bench.call("record_judgement", node=node, marks={"clarity": 0, "depth": 0})
     compared = await bench.call("compare_nodes", a="n1", b=node)
     assert (compared["difference"]["mean"], compared["node_gain"]) == (4.0, pytest.approx(6.0 - 13.0))
+    assert compared["difference"]["of"] == "metric_score"
+
+
+async def test_scores_that_do_not_compare_have_no_gain_though_both_are_judged(bench, campaign):
+    dear = await write(bench, campaign, 8.0, parents=["n1"], stage="verify")
+    other = await bench.campaign(domain="circle_packing", score=1.0)
+    foreign = (await bench.call("search_nodes", campaign=other))["nodes"][0]["id"]
+    for node in ("n1", dear):
+        await bench.call("record_judgement", node=node, marks={"clarity": 10, "depth": 10})
+    result = await bench.call("wait_experiment", experiments=["e2"])
+    assert "node_gain" not in result
+    for node in (dear, foreign):
+        compared = await bench.call("compare_nodes", a="n1", b=node)
+        assert "do not compare" in compared["note"] and "node_gain" not in compared
 
 
 async def test_a_twin_that_is_not_judged_is_told_so(bench, campaign):
