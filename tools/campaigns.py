@@ -233,7 +233,10 @@ class CampaignTools:
             program=chosen.program,
             settings=settings_fields(settings),
             reached=reached or None,
-            next="The campaign is still at a bound." if reached else f"sample_nodes(campaign='{campaign}').",
+            next=f"The campaign is still at a bound. With the user's consent: update_campaign(campaign='{campaign}', "
+            "budget={...})."
+            if reached
+            else f"sample_nodes(campaign='{campaign}').",
         )
 
 

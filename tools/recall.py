@@ -9,6 +9,7 @@ from typing import Any
 from ..database import analyses, cognition, nodes
 from ..database.documents import DocumentKind, Found
 from ..database.workspace import Workspace
+from ..evolution.errors import BadInput
 from ..evolution.models import CognitionItem, CognitionOrigin, Lesson
 from ..evolution.text import accepted
 from .scopes import Outlook
@@ -114,7 +115,9 @@ async def questions(workspace: Workspace, query: str, node_ids: Sequence[int], s
     Raises:
         BadInput: there is neither.
     """
-    asked = [accepted(query, "query", limit=4000, required=not node_ids)]
+    asked = [accepted(query, "query", limit=4000, required=False)]
+    if not asked[0] and not node_ids:
+        raise BadInput("Expected a query or nodes to search with, but query is empty and nodes too. Give one or both.")
     if node_ids:
         found = await nodes.many(workspace.read, node_ids)
         reports = await shown.reports(workspace.read, node_ids)

@@ -130,7 +130,7 @@ class SearchTools:
             Field(description="Only nodes that are queued, running, quarantined, or ended so: scored, limit, ..."),
         ] = None,
         sort: Annotated[
-            Order | Literal["relevance"] | None,
+            Literal["relevance", "best", "newest", "oldest"] | None,
             Field(
                 description="relevance (default with query), best (default without: the leaderboard), newest, oldest."
             ),
