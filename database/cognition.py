@@ -180,7 +180,8 @@ async def many(reader: Reader, numbers: Sequence[int]) -> list[CognitionItem]:
     Raises:
         NotFound: one of them does not exist.
     """
-    return [_item(row) for row in await reader.numbered("SELECT * FROM cognition WHERE id", numbers, "k")]
+    rows = await reader.numbered("SELECT * FROM cognition WHERE id", numbers, "k", "search_cognition finds them.")
+    return [_item(row) for row in rows]
 
 
 async def of_sources(reader: Reader, sources: Sequence[str], limit: int = 50) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..database import analyses, cognition, nodes
+from ..database import analyses, cognition, nodes, promotions
 from ..database.documents import DocumentKind, Found
 from ..database.workspace import Workspace
 from ..evolution.errors import BadInput
@@ -52,7 +52,7 @@ async def recall(
 ) -> Recalled:
     """The cognition and the lessons in view that fit any of some queries best.
 
-    Lessons have no origin: they are left out where one is asked for.
+    Lessons have no origin: they are left out where one is asked for. So is a lesson beside the item that it became.
     """
     shown = Shown.by(view.home.settings)
     how = choosiness or Choosiness()
@@ -64,9 +64,10 @@ async def recall(
         return Recalled(items, [], found.method)
     tagged = await analyses.lessons_with(workspace.read, view.numbers, tags) if tags else None
     learned = await _find(workspace, queries, "lesson", top_k, how, campaigns=view.numbers, among=tagged)
-    return Recalled(
-        items, await shown.numbered_lessons(workspace.read, [hit.ref_id for hit in learned.hits]), found.method
-    )
+    lessons = await shown.numbered_lessons(workspace.read, [hit.ref_id for hit in learned.hits])
+    became = await promotions.items_of(workspace.read, [lesson.id for lesson in lessons])
+    told = {item.id for item in items}
+    return Recalled(items, [lesson for lesson in lessons if became.get(lesson.id) not in told], found.method)
 
 
 async def lessons_elsewhere(workspace: Workspace, queries: Sequence[str], view: Outlook, most: int) -> list[Lesson]:
