@@ -31,7 +31,7 @@ def make_sampler(name: str, options: SamplingOptions | None = None) -> Sampler:
     options = options or SamplingOptions()
     if name == MAP_ELITES and options.exploration + options.exploitation > 1 + ROUNDING:
         raise BadInput(
-            "Expected exploration and exploitation to be at most 1 together, since they are shares of the draws, but got "
-            f"{options.exploration:g} + {options.exploitation:g}. Lower one of them."
+            "Expected exploration and exploitation to be at most 1 together, since they are shares of the draws, but "
+            f"got {options.exploration:g} + {options.exploitation:g}. Lower one of them."
         )
     return SAMPLERS[name](options)

@@ -143,8 +143,8 @@ async def gain_fields(workspace: Workspace, parent: Node, child: Node, stage: st
 
 
 def gain_of_judged(parent: Node, child: Node) -> float | None:
-    """What a child gains over its parent with what judges say of both; nothing while one of them is unjudged or they
-    scored at different stages. The other differences are those of the metric, since seeds do not change a judge's mind."""
+    """What a child gains over its parent with what judges say of both; nothing while one of them is unjudged or their
+    stages differ. The other differences are those of the metric, since seeds do not change a judge's mind."""
     if parent.score_stage != child.score_stage:
         return None
     if child.judging is None or child.score is None or parent.score is None or child.unjudged or parent.unjudged:
@@ -183,7 +183,7 @@ def _telling(found: Sequence[Effect]) -> list[Effect]:
 def _about_effects(observations: int, found: Sequence[Effect]) -> str:
     if observations < LEAST_STEPS:
         return (
-            f"{observations} gains of children over parents with known tags; below {LEAST_STEPS} nothing is claimed. "
+            f"Gains of children over parents with known tags: {observations}; below {LEAST_STEPS} nothing is claimed. "
             "Every record_analysis with tags adds one."
         )
     if not found:
@@ -228,8 +228,8 @@ async def best_of_fields(workspace: Workspace, campaign: Campaign) -> dict[str, 
     if told is None or found is None:
         return {
             "tries": len(tries),
-            "text": f"{len(tries)} scored or failed candidates have the baseline as their only parent; an estimate "
-            f"takes {LEAST_TRIES}.",
+            "text": f"Scored or failed candidates whose only parent is the baseline: {len(tries)}; an estimate takes "
+            f"{LEAST_TRIES}.",
         }
     return {
         "stage": told.stage,

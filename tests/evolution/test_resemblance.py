@@ -68,7 +68,9 @@ DIFFERENT = {
     ),
     "another number in words": (
         item("Surgery", "Remove the two smallest circles and put them back into the largest holes; then solve again."),
-        item("Surgery", "Remove the three smallest circles and put them back into the largest holes; then solve again."),
+        item(
+            "Surgery", "Remove the three smallest circles and put them back into the largest holes; then solve again."
+        ),
     ),
     "the opposite direction": (
         item("Delta rule", DELTA),

@@ -223,7 +223,7 @@ async def test_below_ten_gains_the_status_claims_nothing_and_says_how_many_there
     assert found["observations"] == 9
     assert "gains" not in found
     assert "failures" not in found
-    assert "9 gains" in found["note"]
+    assert "known tags: 9;" in found["note"]
     assert "below 10 nothing is claimed" in found["note"]
 
 
@@ -233,7 +233,7 @@ async def test_the_status_in_full_compares_the_search_with_as_many_tries_from_th
     told = (await bench.call("campaign_status", campaign=campaign, detail="full"))["best_of_n"]
     assert told == {
         "tries": 9,
-        "text": "9 scored or failed candidates have the baseline as their only parent; an estimate takes 10.",
+        "text": "Scored or failed candidates whose only parent is the baseline: 9; an estimate takes 10.",
     }
     await bench.node(campaign, 1.0, Outcome.LIMIT, parents=["n1"])
     await bench.node(campaign, 9.0, parents=["n10"])

@@ -107,8 +107,9 @@ async def test_results_of_experiments_compare_metric_with_metric(bench, campaign
     result = await bench.call("wait_experiment", experiments=["e2"])
     assert (result["gain"], result["node_gain"]) == (4.0, pytest.approx(6.0 - 13.0))
     assert result["best"] == {"node": "n1", "score": 4.0, "node_score": 13.0}
-    assert "record_judgement" not in result["next"]
+    assert "record_judgement" not in result["next"] and "record_analysis" in result["next"]
     await bench.call("record_analysis", node=node, report="r")
+    assert (await bench.call("wait_experiment", experiments=["e2"]))["next"] == f"sample_nodes(campaign='{campaign}')."
     assert "sample_nodes" in (await bench.call("campaign_status", campaign=campaign))["next"]
 
 
