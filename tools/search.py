@@ -177,6 +177,8 @@ class SearchTools:
             next_offset=end if end < total else None,
             next="get_node(node=...) for one in full, compare_nodes(a=..., b=...) for two."
             if lines
+            else f"That was all: there are {total}, so begin at a smaller offset."
+            if total
             else "Nothing fits. Fewer or other words may; without query and outcome it lists every node.",
         )
 
