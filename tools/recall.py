@@ -55,6 +55,8 @@ async def recall(
     Lessons have no origin: they are left out where one is asked for. So is a lesson beside the item that it became.
     """
     shown = Shown.by(view.home.settings)
+    if not shown.cognition and not shown.lessons:
+        return Recalled([], [], "none: both memories are switched off")
     how = choosiness or Choosiness()
     narrowed = bool(tags) or origin is not None
     among = await cognition.carrying(workspace.read, tags, origin) if narrowed else None
@@ -74,7 +76,7 @@ async def lessons_elsewhere(workspace: Workspace, queries: Sequence[str], view: 
     """The lessons of the other campaigns in view that fit best. They are looked for apart: a campaign's own are nearer
     to its nodes and would take every place."""
     others = [campaign.id for campaign in view.within if campaign.id != view.home.id]
-    if not others:
+    if not others or not Shown.by(view.home.settings).lessons:
         return []
     found = await _find(workspace, queries, "lesson", most, Choosiness(), campaigns=others)
     return await Shown.by(view.home.settings).numbered_lessons(workspace.read, [hit.ref_id for hit in found.hits])
