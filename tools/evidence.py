@@ -77,7 +77,8 @@ async def comparison_fields(workspace: Workspace, first: Node, second: Node) -> 
         return {"note": _no_shared_stage(first, second)}
     found = await asyncio.to_thread(difference, scores[first.id][stage], scores[second.id][stage])
     of_metric = {"of": "metric_score"} if first.judging or second.judging else {}
-    fields: dict[str, Any] = {"difference": of_metric | {"stage": stage} | _difference_fields(found, names)}
+    said = _difference_fields(found, names, _to_name(stage, first, second))
+    fields: dict[str, Any] = {"difference": of_metric | {"stage": stage} | said}
     if first.score_stage != second.score_stage:
         fields["note"] = (
             f"Their scores are of different stages ({first.score_stage}, {second.score_stage}) and do not compare; the "
@@ -110,7 +111,12 @@ def _no_shared_stage(first: Node, second: Node) -> str:
     )
 
 
-def _difference_fields(found: Difference, names: Sequence[str]) -> dict[str, Any]:
+def _to_name(stage: str, *compared: Node) -> str | None:
+    """The stage, where promote_node without one would run one of the nodes elsewhere."""
+    return stage if any(node.score_stage != stage for node in compared) else None
+
+
+def _difference_fields(found: Difference, names: Sequence[str], stage: str | None) -> dict[str, Any]:
     return without_none(
         {
             "mean": number(found.mean),
@@ -118,7 +124,7 @@ def _difference_fields(found: Difference, names: Sequence[str]) -> dict[str, Any
             "interval": _interval(found.interval),
             "seeds": found.seeds[0] if found.paired else list(found.seeds),
             "paired": found.paired,
-            "text": described(found, *names),
+            "text": described(found, *names, stage),
         }
     )
 
@@ -138,7 +144,7 @@ async def gain_fields(workspace: Workspace, parent: Node, child: Node, stage: st
     found = await asyncio.to_thread(difference, before, after)
     fields: dict[str, Any] = {"gain": number(found.mean)}
     if max(found.all_seeds) > 1:
-        fields["difference"] = _difference_fields(found, [own, short_id("n", child.id)])
+        fields["difference"] = _difference_fields(found, [own, short_id("n", child.id)], _to_name(stage, parent, child))
     return fields
 
 

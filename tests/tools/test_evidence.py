@@ -97,6 +97,7 @@ async def test_nodes_are_compared_at_the_deepest_stage_that_both_have_run(bench,
     compared = await bench.call("compare_nodes", a=first, b=second)
     assert (compared["difference"]["stage"], compared["difference"]["mean"]) == ("explore", 1.0)
     assert "do not compare; the difference is that at stage explore" in compared["note"]
+    assert f"promote_node(node='{first}', stage='explore', seeds=4)" in compared["difference"]["text"]
     await promoted(bench, second, {0: 4.5, 1: 5.7, 2: 6.6}, stage="verify")
     compared = await bench.call("compare_nodes", a=first, b=second)
     assert (compared["difference"]["stage"], compared["difference"]["mean"]) == ("verify", pytest.approx(0.6))
