@@ -124,7 +124,7 @@ def _difference_fields(found: Difference, names: Sequence[str], stage: str | Non
             "interval": _interval(found.interval),
             "seeds": found.seeds[0] if found.paired else list(found.seeds),
             "paired": found.paired,
-            "text": described(found, *names, stage),
+            "text": described(found, *names, stage=stage),
         }
     )
 
