@@ -98,7 +98,8 @@ async def lessons(reader: Reader, numbers: Sequence[int]) -> list[Lesson]:
     Raises:
         NotFound: one of them does not exist.
     """
-    return [_lesson(row) for row in await reader.numbered("SELECT * FROM lessons WHERE id", numbers, "l")]
+    advice = "campaign_status and get_node list lessons."
+    return [_lesson(row) for row in await reader.numbered("SELECT * FROM lessons WHERE id", numbers, "l", advice)]
 
 
 async def lessons_with(reader: Reader, campaign_ids: Sequence[int] | None, tags: Sequence[str]) -> list[int]:

@@ -105,6 +105,14 @@ async def known(reader: Reader, item: NewItem) -> int | None:
     )
 
 
+async def set_apart(tx: Transaction, item: NewItem) -> None:
+    """Let go of this text where an older item of the same domain hides it, so that it can be an item of its own."""
+    await tx.execute(
+        "DELETE FROM cognition_variants WHERE ifnull(domain, '') = ifnull(?1, '') AND sha256 = ?2",
+        (item.domain, _digest(item.title, item.body)),
+    )
+
+
 async def merge(tx: Transaction, into: int, new: NewItem) -> Merged:
     """Let an older item take over what a new one adds: sources, tags, and the text where it is longer.
 
@@ -172,7 +180,8 @@ async def many(reader: Reader, numbers: Sequence[int]) -> list[CognitionItem]:
     Raises:
         NotFound: one of them does not exist.
     """
-    return [_item(row) for row in await reader.numbered("SELECT * FROM cognition WHERE id", numbers, "k")]
+    rows = await reader.numbered("SELECT * FROM cognition WHERE id", numbers, "k", "search_cognition finds them.")
+    return [_item(row) for row in rows]
 
 
 async def of_sources(reader: Reader, sources: Sequence[str], limit: int = 50) -> list[int]:

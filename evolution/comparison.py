@@ -102,15 +102,21 @@ def _checked(found: Difference) -> Difference:
     return replace(found, mean=gap, stderr=None, interval=None, without="too large")
 
 
-def described(found: Difference, first: str, second: str) -> str:
-    """The difference in words, and what would make it surer. `first` and `second` are node ids."""
+def described(found: Difference, first: str, second: str, stage: str | None = None) -> str:
+    """The difference in words, and what would make it surer.
+
+    Args:
+        first, second: node ids.
+        stage: where more seeds are to run, if that is not where both nodes scored last.
+    """
+    sure = certainty(found, first, second, stage)
     if found.mean == 0:
-        return f"{second} scores the same as {first} {_over(found)}; {certainty(found, first, second)}."
+        return f"{second} scores the same as {first} {_over(found)}; {sure}."
     gap = f"{abs(found.mean):.4g} {'more' if found.mean > 0 else 'less'} than {first}"
-    return f"{second} scores {gap} {_over(found)}: {certainty(found, first, second)}."
+    return f"{second} scores {gap} {_over(found)}: {sure}."
 
 
-def certainty(found: Difference, first: str, second: str) -> str:
+def certainty(found: Difference, first: str, second: str, stage: str | None = None) -> str:
     """How far a difference can be believed, as the end of a sentence."""
     if found.interval is not None:
         low, high = found.interval
@@ -120,7 +126,7 @@ def certainty(found: Difference, first: str, second: str) -> str:
         return "exactly as much with every seed seen, so there is no interval, and nothing is known of other seeds"
     if found.without == "too large":
         return "no interval: the scores are too large to square"
-    return f"no interval: {_too_few(found, first, second)}"
+    return f"no interval: {_too_few(found, first, second, stage)}"
 
 
 def _over(found: Difference) -> str:
@@ -130,7 +136,8 @@ def _over(found: Difference) -> str:
     return f"with different seeds ({other} and {count})"
 
 
-def _too_few(found: Difference, first: str, second: str) -> str:
+def _too_few(found: Difference, first: str, second: str, stage: str | None) -> str:
     needy = [name for name, count in zip((second, first), reversed(found.all_seeds), strict=True) if count < 2]
-    calls = ", then ".join(f"promote_node(node='{name}', seeds={MORE_SEEDS})" for name in needy)
+    at = f"stage='{stage}', " if stage is not None else ""
+    calls = ", then ".join(f"promote_node(node='{name}', {at}seeds={MORE_SEEDS})" for name in needy)
     return f"{' and '.join(needy)} {'have' if len(needy) > 1 else 'has'} one seed; {calls}"

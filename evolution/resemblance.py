@@ -26,12 +26,14 @@ SENTENCE_WORDS = 8
 
 _NEGATION = re.compile("no|not|never|none|nor|without|neither|avoid|cannot|(?:ca|do|does|is|are|wo)nt")
 _TURNING = re.compile(
-    r"\d.*|more|less|larger|smaller|bigger|higher|lower|(?:in|de)creas(?:e|es|ed|ing)|raises?|reduces?|faster|slower|"
+    r"\d.*|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|hundred|thousand|once|twice|thrice|"
+    "half|halve[sd]?|double[sd]?|triple[sd]?|second|third|single|both|"
+    "more|less|larger|smaller|bigger|higher|lower|(?:in|de)creas(?:e|es|ed|ing)|raises?|reduces?|faster|slower|"
     "before|after|early|late|earlier|later|better|worse|best|worst|max(?:imum|imi[sz]e)|min(?:imum|imi[sz]e)|"
     "add(?:s|ing)?|remov(?:e|es|ing)|helps?|hurts?|gains?|loss|loses|above|below|first|last|with|pre|post|inner|outer|"
     "upper|strong|weak|long|short|many|few|always|rarely"
 )
-"""Numbers, and words of direction and amount."""
+"""Numbers in digits and in words, and words of direction and amount."""
 
 
 @dataclass(frozen=True)

@@ -162,10 +162,9 @@ def _line(points: Sequence[Point], across: Axis, up: Axis, place: int) -> str:
     corners = _stairs(points, across, lambda point: point.value, up)
     if not corners:
         return ""
-    if len(points) == 1:  # a line of no length would not be seen
-        x, y = corners[0].split()
-        return f"<circle cx='{x}' cy='{y}' r='4' fill='{_colour(place)}'/>"
-    return f"<path d='M{'L'.join(corners)}' fill='none' {_stroke(place)}/>"
+    x, y = corners[-1].split()
+    end = f"<circle cx='{x}' cy='{y}' r='4' fill='{_colour(place)}'/>"  # else a rise in the last round is a bare stroke
+    return f"<path d='M{'L'.join(corners)}' fill='none' {_stroke(place)}/>{end}" if len(points) > 1 else end
 
 
 def _band(points: Sequence[Point], across: Axis, up: Axis, place: int) -> str:

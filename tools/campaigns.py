@@ -14,6 +14,7 @@ from ..evolution import budgets
 from ..evolution.errors import BadInput, BudgetReached, DomainError, NotFound
 from ..evolution.ids import parse_id, short_id
 from ..evolution.likeness import Profile
+from ..evolution.map_elites import Measure
 from ..evolution.models import Budget, Campaign, CampaignOptions, CampaignSettings
 from ..evolution.novelty import fingerprint
 from ..evolution.outline import outline_of
@@ -233,7 +234,10 @@ class CampaignTools:
             program=chosen.program,
             settings=settings_fields(settings),
             reached=reached or None,
-            next="The campaign is still at a bound." if reached else f"sample_nodes(campaign='{campaign}').",
+            next=f"The campaign is still at a bound. With the user's consent: update_campaign(campaign='{campaign}', "
+            "budget={...})."
+            if reached
+            else f"sample_nodes(campaign='{campaign}').",
         )
 
 
@@ -272,6 +276,10 @@ def _judge_in_short(domain: Domain, called: str, endpoint: JudgeEndpoint | None)
     )
 
 
+def _range_of(measure: Measure) -> list[float] | str:
+    return "grows" if measure.low is None or measure.high is None else [measure.low, measure.high]
+
+
 def _domain_fields(domain: Domain, *, full: bool) -> dict[str, Any]:
     spec = domain.spec
     fields: dict[str, Any] = {
@@ -302,6 +310,7 @@ def _domain_fields(domain: Domain, *, full: bool) -> dict[str, Any]:
             "requirements": list(spec.domain.requirements) or None,
             "candidate": {"entry": spec.candidate.entry, "max_files": spec.candidate.max_files},
             "metrics": {name: metric.description for name, metric in spec.metrics.items()},
+            "measures": {measure.name: _range_of(measure) for measure in spec.archive_measures()},
             "early_stops": [f"{rule.resolved().name}: {rule.outcome}" for rule in spec.stop] or None,
             "judge": rubric,
             "brief": domain.brief[: 9000 - (len(str(rubric)) if rubric is not None else 0)],

@@ -83,6 +83,8 @@ async def _candidates(workspace: Workspace, item: NewItem) -> list[int]:
 async def _store_one(
     tx: Transaction, place: int, item: NewItem, compared: Sequence[int], stored: Stored, *, merge: bool
 ) -> None:
+    if not merge:
+        await cognition.set_apart(tx, item)
     if (number := await cognition.known(tx, item)) is not None:
         what = await cognition.merge(tx, number, item)
         if what.sources or what.tags:

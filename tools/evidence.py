@@ -76,13 +76,15 @@ async def comparison_fields(workspace: Workspace, first: Node, second: Node) -> 
     if stage is None:
         return {"note": _no_shared_stage(first, second)}
     found = await asyncio.to_thread(difference, scores[first.id][stage], scores[second.id][stage])
-    fields: dict[str, Any] = {"difference": {"stage": stage} | _difference_fields(found, names)}
+    of_metric = {"of": "metric_score"} if first.judging or second.judging else {}
+    said = _difference_fields(found, names, _to_name(stage, first, second))
+    fields: dict[str, Any] = {"difference": of_metric | {"stage": stage} | said}
     if first.score_stage != second.score_stage:
         fields["note"] = (
             f"Their scores are of different stages ({first.score_stage}, {second.score_stage}) and do not compare; the "
             f"difference is that at stage {stage}."
         )
-    return fields
+    return without_none(fields | {"node_gain": gain_of_judged(first, second)})
 
 
 async def _incomparable(workspace: Workspace, first: Node, second: Node) -> str | None:
@@ -109,7 +111,12 @@ def _no_shared_stage(first: Node, second: Node) -> str:
     )
 
 
-def _difference_fields(found: Difference, names: Sequence[str]) -> dict[str, Any]:
+def _to_name(stage: str, *compared: Node) -> str | None:
+    """The stage, where promote_node without one would run one of the nodes elsewhere."""
+    return stage if any(node.score_stage != stage for node in compared) else None
+
+
+def _difference_fields(found: Difference, names: Sequence[str], stage: str | None) -> dict[str, Any]:
     return without_none(
         {
             "mean": number(found.mean),
@@ -117,7 +124,7 @@ def _difference_fields(found: Difference, names: Sequence[str]) -> dict[str, Any
             "interval": _interval(found.interval),
             "seeds": found.seeds[0] if found.paired else list(found.seeds),
             "paired": found.paired,
-            "text": described(found, *names),
+            "text": described(found, *names, stage=stage),
         }
     )
 
@@ -137,13 +144,15 @@ async def gain_fields(workspace: Workspace, parent: Node, child: Node, stage: st
     found = await asyncio.to_thread(difference, before, after)
     fields: dict[str, Any] = {"gain": number(found.mean)}
     if max(found.all_seeds) > 1:
-        fields["difference"] = _difference_fields(found, [own, short_id("n", child.id)])
+        fields["difference"] = _difference_fields(found, [own, short_id("n", child.id)], _to_name(stage, parent, child))
     return fields
 
 
 def gain_of_judged(parent: Node, child: Node) -> float | None:
-    """What a child gains over its parent with what judges say of both; nothing while one of them is unjudged. The other
-    differences are those of the metric, since seeds do not change a judge's mind."""
+    """What a child gains over its parent with what judges say of both; nothing while one of them is unjudged or their
+    stages differ. The other differences are those of the metric, since seeds do not change a judge's mind."""
+    if parent.score_stage != child.score_stage:
+        return None
     if child.judging is None or child.score is None or parent.score is None or child.unjudged or parent.unjudged:
         return None
     return number(child.score - parent.score)
@@ -180,7 +189,7 @@ def _telling(found: Sequence[Effect]) -> list[Effect]:
 def _about_effects(observations: int, found: Sequence[Effect]) -> str:
     if observations < LEAST_STEPS:
         return (
-            f"{observations} gains of children over parents with known tags; below {LEAST_STEPS} nothing is claimed. "
+            f"Gains of children over parents with known tags: {observations}; below {LEAST_STEPS} nothing is claimed. "
             "Every record_analysis with tags adds one."
         )
     if not found:
@@ -225,8 +234,8 @@ async def best_of_fields(workspace: Workspace, campaign: Campaign) -> dict[str, 
     if told is None or found is None:
         return {
             "tries": len(tries),
-            "text": f"{len(tries)} scored or failed candidates have the baseline as their only parent; an estimate "
-            f"takes {LEAST_TRIES}.",
+            "text": f"Scored or failed candidates whose only parent is the baseline: {len(tries)}; an estimate takes "
+            f"{LEAST_TRIES}.",
         }
     return {
         "stage": told.stage,

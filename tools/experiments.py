@@ -256,7 +256,8 @@ async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[st
         if stream is not None:
             fields[f"{stream}_tail"] = log[stream][-LOG_TAIL:]
     shown = await Shown.of(workspace.read, node.campaign_id)
-    fields["next"] = _after(experiment, node, analyse=shown.lessons and not node.is_baseline)
+    analysed = bool(await shown.reports(workspace.read, [node.id]))
+    fields["next"] = _after(experiment, node, analyse=shown.lessons and not node.is_baseline and not analysed)
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -51,7 +51,6 @@ class InspectionTools:
             a=node_line(first),
             b=node_line(second),
             **await evidence.comparison_fields(workspace, first, second),
-            node_gain=evidence.gain_of_judged(first, second),
             metric_changes={name: number(after[name] - before[name]) for name in after if name in before} or None,
             diff=diff[offset:end] or "(the programs are equal)",
             next_offset=end if end < len(diff) else None,

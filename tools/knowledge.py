@@ -110,7 +110,7 @@ class KnowledgeTools:
             notice=shown.notice,
             next="Write a candidate that uses one of these and call run_experiment with inspired_by=[ids]."
             if found.items or found.lessons
-            else "Nothing fits. Ask in other words, lower threshold, or add what you know with add_cognition.",
+            else _nothing_found(shown),
         )
 
     @anticipated
@@ -164,6 +164,12 @@ class KnowledgeTools:
             total=await cognition.count(workspace.read, chosen.domain_name),
             next="search_cognition and sample_nodes find them from now on." if told else f"Stored. {COGNITION_OFF}",
         )
+
+
+def _nothing_found(shown: Shown) -> str:
+    if not shown.cognition and not shown.lessons:
+        return "This campaign goes without both memories: search_nodes for what was tried, or sample_nodes."
+    return "Nothing fits. Ask in other words, without tags or origin, lower threshold, or use add_cognition."
 
 
 def merged_fields(entry: MergedInto) -> dict[str, Any]:

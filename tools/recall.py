@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..database import analyses, cognition, nodes
+from ..database import analyses, cognition, nodes, promotions
 from ..database.documents import DocumentKind, Found
 from ..database.workspace import Workspace
+from ..evolution.errors import BadInput
 from ..evolution.models import CognitionItem, CognitionOrigin, Lesson
 from ..evolution.text import accepted
 from .scopes import Outlook
@@ -51,9 +52,11 @@ async def recall(
 ) -> Recalled:
     """The cognition and the lessons in view that fit any of some queries best.
 
-    Lessons have no origin: they are left out where one is asked for.
+    Lessons have no origin: they are left out where one is asked for. So is a lesson beside the item that it became.
     """
     shown = Shown.by(view.home.settings)
+    if not shown.cognition and not shown.lessons:
+        return Recalled([], [], "none: both memories are switched off")
     how = choosiness or Choosiness()
     hidden = None if shown.lessons else CognitionOrigin.LESSON  # else they would take the places of what is shown
     narrowed = bool(tags) or origin is not None or hidden is not None
@@ -64,16 +67,17 @@ async def recall(
         return Recalled(items, [], found.method)
     tagged = await analyses.lessons_with(workspace.read, view.numbers, tags) if tags else None
     learned = await _find(workspace, queries, "lesson", top_k, how, campaigns=view.numbers, among=tagged)
-    return Recalled(
-        items, await shown.numbered_lessons(workspace.read, [hit.ref_id for hit in learned.hits]), found.method
-    )
+    lessons = await shown.numbered_lessons(workspace.read, [hit.ref_id for hit in learned.hits])
+    became = await promotions.items_of(workspace.read, [lesson.id for lesson in lessons])
+    told = {item.id for item in items}
+    return Recalled(items, [lesson for lesson in lessons if became.get(lesson.id) not in told], found.method)
 
 
 async def lessons_elsewhere(workspace: Workspace, queries: Sequence[str], view: Outlook, most: int) -> list[Lesson]:
     """The lessons of the other campaigns in view that fit best. They are looked for apart: a campaign's own are nearer
     to its nodes and would take every place."""
     others = [campaign.id for campaign in view.within if campaign.id != view.home.id]
-    if not others:
+    if not others or not Shown.by(view.home.settings).lessons:
         return []
     found = await _find(workspace, queries, "lesson", most, Choosiness(), campaigns=others)
     return await Shown.by(view.home.settings).numbered_lessons(workspace.read, [hit.ref_id for hit in found.hits])
@@ -115,7 +119,9 @@ async def questions(workspace: Workspace, query: str, node_ids: Sequence[int], s
     Raises:
         BadInput: there is neither.
     """
-    asked = [accepted(query, "query", limit=4000, required=not node_ids)]
+    asked = [accepted(query, "query", limit=4000, required=False)]
+    if not asked[0] and not node_ids:
+        raise BadInput("Expected a query or nodes to search with, but query is empty and nodes too. Give one or both.")
     if node_ids:
         found = await nodes.many(workspace.read, node_ids)
         reports = await shown.reports(workspace.read, node_ids)

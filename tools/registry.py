@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from inspect import cleandoc
@@ -14,7 +13,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp_types import ToolAnnotations
 from pydantic import ValidationError
 
-from ..evolution.text import excerpt, inert
+from ..evolution.text import inert
 from .analysis import AnalysisTools
 from .campaigns import CampaignTools
 from .experiments import ExperimentTools
@@ -24,6 +23,7 @@ from .knowledge import KnowledgeTools
 from .laboratory import Laboratory
 from .sampling import SamplingTools
 from .search import SearchTools
+from .wrong_arguments import invalid, unknown
 
 ALWAYS_LOAD = {"anthropic/alwaysLoad": True}
 """Claude Code shows the model this tool in full from the start, not only its name."""
@@ -36,7 +36,7 @@ class _Tool(Tool):
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
         """Called by the SDK."""
-        if wrong := [*self._unknown(arguments), *self._invalid(arguments)]:
+        if wrong := list(self._wrong(arguments)):
             raise ToolError(inert("\n".join(wrong[:10])))
         try:
             return await super().run(arguments, context, convert_result)
@@ -45,24 +45,12 @@ class _Tool(Tool):
         except ToolError as error:
             raise ToolError(str(error.__cause__ or error)) from error.__cause__
 
-    def _unknown(self, arguments: dict[str, Any]) -> Iterator[str]:
-        """The SDK drops an argument that it does not know, and with it what the agent meant: `parent` for `parents`."""
-        names = list(self.fn_metadata.arg_model.model_fields)
-        for argument in arguments.keys() - names:
-            near = difflib.get_close_matches(argument, names, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"It has {', '.join(names)}."
-            yield f"{self.name} has no argument {argument[:80]}. {hint}"
-
-    def _invalid(self, arguments: dict[str, Any]) -> Iterator[str]:
+    def _wrong(self, arguments: dict[str, Any]) -> Iterator[str]:
+        yield from unknown(self.name, arguments, list(self.fn_metadata.arg_model.model_fields))
         try:
             self.fn_metadata.validate_arguments(arguments)
         except ValidationError as error:
-            for problem in error.errors(include_url=False):
-                argument = ".".join(str(part) for part in problem["loc"])[:200]
-                if problem["type"] == "missing":
-                    yield f"Expected the argument {argument}, but it is missing."
-                else:
-                    yield f"{argument}: {problem['msg']}, but got {excerpt(repr(problem['input']), 80)}."
+            yield from invalid(error, self.parameters)
 
 
 @dataclass(frozen=True)

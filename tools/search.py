@@ -38,7 +38,7 @@ class SearchTools:
             Field(description="Only nodes that are queued, running, quarantined, or ended so: scored, limit, ..."),
         ] = None,
         sort: Annotated[
-            Order | Literal["relevance"] | None,
+            Literal["relevance", "best", "newest", "oldest"] | None,
             Field(
                 description="relevance (default with query), best (default without: the leaderboard), newest, oldest."
             ),
@@ -85,6 +85,8 @@ class SearchTools:
             next_offset=end if end < total else None,
             next="get_node(node=...) for one in full, compare_nodes(a=..., b=...) for two."
             if lines
+            else f"That was all: there are {total}, so begin at a smaller offset."
+            if total
             else "Nothing fits. Fewer or other words may; without query and outcome it lists every node.",
         )
 

@@ -66,6 +66,12 @@ DIFFERENT = {
         item("Step", DELTA + " Multiply beta by 0.1 whenever the loss has not fallen for ten epochs."),
         item("Step", DELTA + " Multiply beta by 0.3 whenever the loss has not fallen for ten epochs."),
     ),
+    "another number in words": (
+        item("Surgery", "Remove the two smallest circles and put them back into the largest holes; then solve again."),
+        item(
+            "Surgery", "Remove the three smallest circles and put them back into the largest holes; then solve again."
+        ),
+    ),
     "the opposite direction": (
         item("Delta rule", DELTA),
         item("Delta rule", DELTA.replace("interfere less", "interfere more")),

@@ -19,6 +19,10 @@ def series(label, *values, spread=0.0):
     return Series(label, Curve(points, "no band", max(len(values) - 1, 0)))
 
 
+def dots(drawn):
+    return [(float(dot.get("cx")), float(dot.get("cy"))) for dot in ElementTree.fromstring(drawn).iter(f"{SVG}circle")]
+
+
 def numbers(text):
     return [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", text)]
 
@@ -35,6 +39,7 @@ def test_any_label_is_valid_xml_and_no_script(title, label):
         "g",
         "line",
         "path",
+        "circle",
     }
 
 
@@ -72,7 +77,15 @@ def test_bands_are_drawn_where_there_are_any():
 
 
 def test_a_single_point_is_a_dot_and_no_point_is_a_legend_alone():
-    assert "<circle" in draw("t", [series("s", 1.0)])
+    assert len(dots(draw("t", [series("s", 1.0)]))) == 1
+    assert dots(draw("t", [series("s")])) == []
+
+
+def test_a_curve_ends_in_a_dot_so_that_a_rise_in_the_last_round_is_seen():
+    drawn = draw("t", [series("long", 1.0, 2.0, 3.0), series("short", 1.0, 3.0)])
+    long, short = dots(drawn)
+    assert long[1] == short[1]
+    assert short[0] < long[0] == WIDTH - 24
     assert "s</text>" in draw("t", [series("s")])
 
 

@@ -160,6 +160,15 @@ async def test_a_promoted_lesson_is_no_item_where_cognition_is_off(bench):
     assert counts == (1, 1), "what candidates name counts, whether it was shown or not"
 
 
+async def test_without_both_memories_nothing_is_searched_and_the_answer_leads_elsewhere(bench):
+    campaign, node = await marked_campaign(bench, cognition=False, lessons=False)
+    found = await bench.call("search_cognition", campaign=campaign, query=QUERY, nodes=[node])
+    assert (found["items"], found["method"]) == ([], "none: both memories are switched off")
+    assert "search_nodes" in found["next"] and "threshold" not in found["next"]
+    sample = await bench.call("sample_nodes", campaign=campaign)
+    assert sample["cognition_method"] == "none: both memories are switched off"
+
+
 async def test_lessons_off_stores_what_is_recorded_and_shows_it_when_they_are_on_again(bench):
     campaign = await bench.campaign(options={"lessons": False})
     node = await bench.node(campaign, 2.0)

@@ -30,8 +30,8 @@ UNKNOWN = {
     "parent": ("run_experiment", CANDIDATE | {"parents": ["n99"]}, ["no n99"]),
     "experiment": ("wait_experiment", {"experiments": ["e1", "e99"]}, ["no e99", "campaign_status"]),
     "experiment to cancel": ("cancel_experiment", {"experiment": "e99"}, ["no e99"]),
-    "cognition that inspired": ("run_experiment", CANDIDATE | {"inspired_by": ["k99"]}, ["no k99"]),
-    "lesson that inspired": ("run_experiment", CANDIDATE | {"inspired_by": ["l99"]}, ["no l99"]),
+    "cognition that inspired": ("run_experiment", CANDIDATE | {"inspired_by": ["k99"]}, ["no k99", "search_cognition"]),
+    "lesson that inspired": ("run_experiment", CANDIDATE | {"inspired_by": ["l99"]}, ["no l99", "get_node"]),
     "node that inspired": ("run_experiment", CANDIDATE | {"inspired_by": ["n99"]}, ["no n99"]),
     "stage": ("run_experiment", CANDIDATE | {"stage": "moon"}, ["'moon'", "explore, verify"]),
     "stage to promote to": ("promote_node", {"node": "n1", "stage": "moon"}, ["'moon'", "explore, verify"]),
@@ -44,9 +44,23 @@ UNKNOWN = {
     "sampler to change to": ("update_campaign", {"campaign": "c1", "sampler": "moon"}, ["'moon'", "ucb1"]),
     "outcome": ("search_nodes", {"campaign": "c1", "outcome": "moon"}, ["'moon'", "queued", "candidate_error"]),
     "file of a node": ("get_node", {"node": "n1", "part": "code", "path": "moon.py"}, ["'moon.py'", "number.py"]),
-    "sort order": ("search_nodes", {"campaign": "c1", "sort": "moon"}, ["'moon'", "newest"]),
+    "sort order": ("search_nodes", {"campaign": "c1", "sort": "moon"}, ["sort: Input should be 'relevance', 'best'"]),
     "part of a node": ("get_node", {"node": "n1", "part": "moon"}, ["'moon'", "summary"]),
-    "bound of a budget": ("start_campaign", {"domain": NUMBER_DOMAIN, "budget": {"moons": 1}}, ["budget.moons"]),
+    "bound of a budget": (
+        "start_campaign",
+        {"domain": NUMBER_DOMAIN, "budget": {"moons": 1}},
+        ["budget.moons", "budget has experiments, rounds, cpu_seconds"],
+    ),
+    "misspelt option": (
+        "update_campaign",
+        {"campaign": "c1", "options": {"novelity": "warn"}},
+        ["options.novelity", "Did you mean novelty?"],
+    ),
+    "option of the sampler": (
+        "update_campaign",
+        {"campaign": "c1", "options": {"sampling": {"moons": 1}}},
+        ["options.sampling has", "exploration_weight", "bins"],
+    ),
 }
 
 OF_WRONG_KIND = {
@@ -149,6 +163,15 @@ NUMBERS = {
         {"campaign": "c1", "budget": {"experiments": None}},
         ["experiments"],
     ),
+    "shares of draws above one": (
+        "start_campaign",
+        {
+            "domain": NUMBER_DOMAIN,
+            "sampler": "map_elites",
+            "options": {"sampling": {"exploration": 0.7, "exploitation": 0.6}},
+        },
+        ["at most 1 together", "0.7 + 0.6", "Lower one"],
+    ),
     "a huge seed": ("start_campaign", {"domain": NUMBER_DOMAIN, "seed": 2**31}, ["seed"]),
 }
 
@@ -192,7 +215,7 @@ TEXTS = {
     "an item with unknown fields": (
         "add_cognition",
         {"campaign": "c1", "items": [ITEM | {"origin": "human"}]},
-        ["origin", "not permitted"],
+        ["items.0.origin", "not permitted", "items.0 has title, body, source"],
     ),
     "a long goal": ("start_campaign", {"domain": NUMBER_DOMAIN, "goal": "g" * 2001}, ["goal", "at most 2000"]),
     "a long campaign name": ("start_campaign", {"domain": NUMBER_DOMAIN, "name": "g" * 121}, ["name", "at most 120"]),

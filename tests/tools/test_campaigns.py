@@ -35,6 +35,7 @@ async def test_one_domain_is_shown_with_its_brief(bench):
     assert "at most 100" in shown["domain"]["brief"]
     assert shown["domain"]["candidate"] == {"entry": "number.py", "max_files": 1}
     assert shown["domain"]["metrics"] == {"value": "The number"}
+    assert shown["domain"]["measures"] == {"complexity": "grows", "diversity": "grows"}
     assert NUMBER_DOMAIN in shown["next"]
 
 

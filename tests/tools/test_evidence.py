@@ -97,6 +97,7 @@ async def test_nodes_are_compared_at_the_deepest_stage_that_both_have_run(bench,
     compared = await bench.call("compare_nodes", a=first, b=second)
     assert (compared["difference"]["stage"], compared["difference"]["mean"]) == ("explore", 1.0)
     assert "do not compare; the difference is that at stage explore" in compared["note"]
+    assert f"promote_node(node='{first}', stage='explore', seeds=4)" in compared["difference"]["text"]
     await promoted(bench, second, {0: 4.5, 1: 5.7, 2: 6.6}, stage="verify")
     compared = await bench.call("compare_nodes", a=first, b=second)
     assert (compared["difference"]["stage"], compared["difference"]["mean"]) == ("verify", pytest.approx(0.6))
@@ -223,7 +224,7 @@ async def test_below_ten_gains_the_status_claims_nothing_and_says_how_many_there
     assert found["observations"] == 9
     assert "gains" not in found
     assert "failures" not in found
-    assert "9 gains" in found["note"]
+    assert "known tags: 9;" in found["note"]
     assert "below 10 nothing is claimed" in found["note"]
 
 
@@ -233,7 +234,7 @@ async def test_the_status_in_full_compares_the_search_with_as_many_tries_from_th
     told = (await bench.call("campaign_status", campaign=campaign, detail="full"))["best_of_n"]
     assert told == {
         "tries": 9,
-        "text": "9 scored or failed candidates have the baseline as their only parent; an estimate takes 10.",
+        "text": "Scored or failed candidates whose only parent is the baseline: 9; an estimate takes 10.",
     }
     await bench.node(campaign, 1.0, Outcome.LIMIT, parents=["n1"])
     await bench.node(campaign, 9.0, parents=["n10"])

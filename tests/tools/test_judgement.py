@@ -107,8 +107,9 @@ async def test_results_of_experiments_compare_metric_with_metric(bench, campaign
     result = await bench.call("wait_experiment", experiments=["e2"])
     assert (result["gain"], result["node_gain"]) == (4.0, pytest.approx(6.0 - 13.0))
     assert result["best"] == {"node": "n1", "score": 4.0, "node_score": 13.0}
-    assert "record_judgement" not in result["next"]
+    assert "record_judgement" not in result["next"] and "record_analysis" in result["next"]
     await bench.call("record_analysis", node=node, report="r")
+    assert (await bench.call("wait_experiment", experiments=["e2"]))["next"] == f"sample_nodes(campaign='{campaign}')."
     assert "sample_nodes" in (await bench.call("campaign_status", campaign=campaign))["next"]
 
 
@@ -121,6 +122,20 @@ async def test_a_comparison_is_of_metrics_and_of_all_where_both_are_judged(bench
     await bench.call("record_judgement", node=node, marks={"clarity": 0, "depth": 0})
     compared = await bench.call("compare_nodes", a="n1", b=node)
     assert (compared["difference"]["mean"], compared["node_gain"]) == (4.0, pytest.approx(6.0 - 13.0))
+    assert compared["difference"]["of"] == "metric_score"
+
+
+async def test_scores_that_do_not_compare_have_no_gain_though_both_are_judged(bench, campaign):
+    dear = await write(bench, campaign, 8.0, parents=["n1"], stage="verify")
+    other = await bench.campaign(domain="circle_packing", score=1.0)
+    foreign = (await bench.call("search_nodes", campaign=other))["nodes"][0]["id"]
+    for node in ("n1", dear):
+        await bench.call("record_judgement", node=node, marks={"clarity": 10, "depth": 10})
+    result = await bench.call("wait_experiment", experiments=["e2"])
+    assert "node_gain" not in result
+    for node in (dear, foreign):
+        compared = await bench.call("compare_nodes", a="n1", b=node)
+        assert "do not compare" in compared["note"] and "node_gain" not in compared
 
 
 async def test_a_twin_that_is_not_judged_is_told_so(bench, campaign):

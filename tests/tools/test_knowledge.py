@@ -242,6 +242,20 @@ async def test_near_duplicates_of_one_call_are_merged_too_unless_that_is_not_wan
     assert together["merged"][0]["item"] == 2
 
 
+@pytest.mark.parametrize("longer_last", [True, False])
+async def test_a_wrong_merge_is_undone_by_storing_the_hidden_text_without_merging(bench, campaign, longer_last):
+    texts = [LONG, LONG + " Indeed."] if longer_last else [LONG + " Indeed.", LONG]
+    items = [{"title": "Delta rule", "body": text, "source": "own observation"} for text in texts]
+    for item in items:
+        await bench.call("add_cognition", campaign=campaign, items=[item])
+    for _ in range(2):
+        answer = await bench.call("add_cognition", campaign=campaign, items=items, merge=False)
+    assert sorted(answer["known_already"]) == ["k3", "k4"]
+    found = await bench.call("search_cognition", campaign=campaign, query="recall", diversity=0, detail="full")
+    assert sorted(item["body"] for item in found["items"]) == sorted(texts)
+    assert not any("merged_texts" in item for item in found["items"])
+
+
 async def test_an_item_that_says_the_opposite_is_kept_beside_the_other(bench, campaign):
     item = {"title": "Delta rule", "body": LONG, "source": "arxiv:2406.06484"}
     await bench.call("add_cognition", campaign=campaign, items=[item])

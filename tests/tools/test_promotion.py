@@ -37,10 +37,18 @@ async def test_the_lesson_names_its_item_wherever_it_is_shown(bench, campaign, l
     shown = [
         (await bench.call("get_node", node="n2"))["lessons"][0],
         (await bench.call("campaign_status", campaign=campaign))["lessons"][0],
-        (await bench.call("search_cognition", campaign=campaign, query="constants"))["lessons"][0],
         (await bench.call("sample_nodes", campaign=campaign))["lessons"][0],
     ]
-    assert [(entry["id"], entry["cognition"]) for entry in shown] == [("l1", "k3")] * 4
+    assert [(entry["id"], entry["cognition"]) for entry in shown] == [("l1", "k3")] * 3
+
+
+async def test_a_search_does_not_say_a_lesson_again_beside_the_item_that_it_became(bench, campaign, lesson):
+    question = {"campaign": campaign, "query": "constants"}
+    assert [entry["id"] for entry in (await bench.call("search_cognition", **question))["lessons"]] == ["l1"]
+    await bench.call("add_cognition", campaign=campaign, lessons=[lesson])
+    found = await bench.call("search_cognition", **question)
+    assert found["items"][0]["source"] == "lesson l1 of n2, campaign c1"
+    assert "lessons" not in found
 
 
 async def test_a_lesson_is_promoted_once(bench, campaign, lesson):

@@ -131,7 +131,11 @@ async def test_the_pages_of_a_search_are_every_node_once(bench, campaign):
         seen += [node["id"] for node in page["nodes"]]
         offset = page.get("next_offset")
     assert sorted(seen) == sorted(f"n{place}" for place in range(1, 9))
-    assert (await bench.call("search_nodes", campaign=campaign, offset=100))["nodes"] == []
+    beyond = await bench.call("search_nodes", campaign=campaign, offset=100)
+    assert (beyond["nodes"], beyond["next"]) == (
+        [],
+        f"That was all: there are {beyond['total']}, so begin at a smaller offset.",
+    )
 
 
 async def test_a_query_finds_what_was_tried_in_motivations_and_analyses_the_most_relevant_first(bench, campaign):
