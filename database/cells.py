@@ -90,7 +90,7 @@ async def _grow(tx: Transaction, archive: Archive, values: Values) -> Archive:
     for number, (measure, value) in enumerate(zip(archive.form.measures, values, strict=True)):
         if measure.low is not None or value is None:
             continue
-        ranges[number] = (ranges[number] or Range(value, value)).grown(value)
+        ranges[number] = (ranges[number] or Range(value, value)).grown(value, measure.possible)
         if ranges[number] != archive.ranges[number]:
             await tx.execute(
                 "INSERT INTO archive_ranges (campaign_id, measure, low, high) VALUES (?, ?, ?, ?)"

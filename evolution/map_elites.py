@@ -31,6 +31,11 @@ class Measure:
     high: float | None = None
     """Both are set where the range is fixed."""
 
+    @property
+    def possible(self) -> Range | None:
+        """Where its values can lie; `None` where nobody can tell."""
+        return {"complexity": Range(0.0, math.inf), "diversity": Range(0.0, 1.0)}.get(self.source)
+
 
 DEFAULT_MEASURES = (Measure("complexity", "complexity"), Measure("diversity", "diversity"))
 
@@ -55,9 +60,13 @@ class Range(NamedTuple):
     low: float
     high: float
 
-    def grown(self, value: float) -> Range:
+    def grown(self, value: float, within: Range | None = None) -> Range:
         """The range with a value in it. It doubles towards the value, so that bins move ever less often: about
-        log2(last width / first width) times in the life of a campaign."""
+        log2(last width / first width) times in the life of a campaign.
+
+        Args:
+            within: where values can lie at all. A bin outside could never be filled.
+        """
         if self.low <= value <= self.high:
             return self
         low, high = self
@@ -69,7 +78,7 @@ class Range(NamedTuple):
             low, high = (high - width, high) if value < low else (low, low + width)
         if not math.isfinite(low) or not math.isfinite(high) or not low <= value <= high:
             return Range(min(self.low, value), max(self.high, value))
-        return Range(low, high)
+        return Range(low, high) if within is None else Range(max(low, within.low), min(high, within.high))
 
     def bin_of(self, value: float, bins: int) -> int:
         """From 0 to `bins` - 1. What lies outside counts to the bin at the edge."""

@@ -12,7 +12,7 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 
 from ..database import campaigns, experiments, nodes, progress
 from ..domains.loader import find_domain
-from ..evolution.errors import EvolveError, NotFound
+from ..evolution.errors import BadInput, EvolveError, NotFound
 from ..evolution.ids import parse_id, short_id
 from ..tools.answers import seed_line
 from ..tools.inspection import summary_fields
@@ -32,7 +32,7 @@ def anticipated(reader: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return await reader(*args, **kwargs)
-        except NotFound as error:
+        except BadInput as error:  # an id that is none, or one of nothing
             raise ResourceNotFoundError(str(error)) from error
         except EvolveError as error:
             raise ResourceError(str(error)) from error

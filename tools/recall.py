@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..database import analyses, cognition, nodes, promotions
+from ..database.connection import Reader
 from ..database.documents import DocumentKind, Found
 from ..database.workspace import Workspace
 from ..evolution.errors import BadInput
@@ -68,9 +69,14 @@ async def recall(
     tagged = await analyses.lessons_with(workspace.read, view.numbers, tags) if tags else None
     learned = await _find(workspace, queries, "lesson", top_k, how, campaigns=view.numbers, among=tagged)
     lessons = await shown.numbered_lessons(workspace.read, [hit.ref_id for hit in learned.hits])
-    became = await promotions.items_of(workspace.read, [lesson.id for lesson in lessons])
+    return Recalled(items, await but_for(workspace.read, lessons, items), found.method)
+
+
+async def but_for(reader: Reader, lessons: Sequence[Lesson], items: Sequence[CognitionItem]) -> list[Lesson]:
+    """The lessons that became none of the items: both would say the same."""
+    became = await promotions.items_of(reader, [lesson.id for lesson in lessons])
     told = {item.id for item in items}
-    return Recalled(items, [lesson for lesson in lessons if became.get(lesson.id) not in told], found.method)
+    return [lesson for lesson in lessons if became.get(lesson.id) not in told]
 
 
 async def lessons_elsewhere(workspace: Workspace, queries: Sequence[str], view: Outlook, most: int) -> list[Lesson]:

@@ -31,7 +31,7 @@ from .answers import (
 from .campaigns import refuse_over_budget
 from .drawing import draw_parent, origin_fields, prepare_draw
 from .laboratory import Laboratory
-from .recall import lesson_marks, lessons_elsewhere, questions, recall
+from .recall import but_for, lesson_marks, lessons_elsewhere, questions, recall
 from .retrievals import count_retrievals
 from .scopes import Outlook, at_home, of_program
 from .showing import Shown
@@ -117,7 +117,7 @@ async def _context(workspace: Workspace, chosen: Campaign, members: list[Node]) 
     elsewhere = await lessons_elsewhere(workspace, asked, view, most=LESSONS_ELSEWHERE)
     own = [lesson for number in numbers for lesson in await shown.lessons_of(reader, number)]
     near = list({lesson.id: lesson for lesson in [*own, *found.lessons]}.values())
-    lessons = [*near[: LESSONS - len(elsewhere)], *elsewhere]
+    lessons = await but_for(reader, [*near[: LESSONS - len(elsewhere)], *elsewhere], found.items)
     return _Context(
         campaign=chosen,
         members=members,

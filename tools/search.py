@@ -18,6 +18,7 @@ from . import evidence
 from .answers import Answer, answer, anticipated
 from .laboratory import Laboratory
 from .leaderboards import found_lines, leaderboards, refuse_unlike_scores
+from .recall import THRESHOLD
 from .scopes import SCOPE, Outlook, Scope, comparable, outlook
 from .showing import Shown
 
@@ -106,9 +107,11 @@ async def _by_words(
     sort: Order | Literal["relevance"],
 ) -> tuple[list[Node], int, str]:
     """Nodes whose motivation or analysis (where analyses are shown) fits the query, at most 100, each once."""
-    by_motivation = await workspace.documents.find(query, "motivation", campaigns=view.numbers, limit=100)
+    by_motivation = await workspace.documents.find(
+        query, "motivation", campaigns=view.numbers, limit=100, threshold=THRESHOLD
+    )
     relevance = {hit.ref_id: hit.score for hit in by_motivation.hits}
-    for node_id, score in (await shown.by_analysis(workspace, query, view.numbers, limit=100)).items():
+    for node_id, score in (await shown.by_analysis(workspace, query, view.numbers, 100, THRESHOLD)).items():
         relevance[node_id] = max(score, relevance.get(node_id, score))
     found = await nodes.many(workspace.read, list(relevance))
     if outcome is not None:

@@ -74,13 +74,15 @@ class Shown:
         return [item for item in found if self.shows_origin(item.origin)]
 
     async def by_analysis(
-        self, workspace: Workspace, query: str, campaign_ids: Sequence[int] | None, limit: int
+        self, workspace: Workspace, query: str, campaign_ids: Sequence[int] | None, limit: int, threshold: float
     ) -> dict[int, float]:
         """Node number to how well its analysis fits a query; none where no analysis is shown, since a node that is
         found by one tells of it."""
         if not self.lessons:
             return {}
-        found = await workspace.documents.find(query, "analysis", campaigns=campaign_ids, limit=limit)
+        found = await workspace.documents.find(
+            query, "analysis", campaigns=campaign_ids, limit=limit, threshold=threshold
+        )
         owner = await analyses.node_of(workspace.read, [hit.ref_id for hit in found.hits])
         relevance: dict[int, float] = {}
         for hit in found.hits:

@@ -2,7 +2,7 @@
 
 import math
 
-from asi_evolve.evolution.map_elites import Range, bins_of, cell_of, emigrants
+from asi_evolve.evolution.map_elites import Measure, Range, bins_of, cell_of, emigrants
 from asi_evolve.evolution.measures import complexity, diversity
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +31,14 @@ def test_each_time_it_grows_it_is_at_least_twice_as_wide(values):
         if grown != bounds:
             assert grown.high - grown.low >= 2 * (bounds.high - bounds.low) * (1 - 1e-9)
         bounds = grown
+
+
+@given(values=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=30))
+def test_a_range_never_grows_to_where_no_value_can_lie(values):
+    bounds = Range(values[0], values[0])
+    for value in values:
+        bounds = bounds.grown(value, Measure("diversity", "diversity").possible)
+        assert 0.0 <= bounds.low <= value <= bounds.high <= 1.0
 
 
 def test_a_range_of_one_last_digit_grows_too():

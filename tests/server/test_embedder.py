@@ -59,6 +59,16 @@ async def test_minilm_finds_what_no_word_says(served, published):  # noqa: F811
 
 
 @pytest.mark.anyio
+async def test_what_nobody_tried_is_not_found_among_the_nodes(served, published):  # noqa: F811
+    async with served(ASI_EVOLVE_EMBEDDER_WEIGHTS=str(published)) as client:
+        await found(client, "anything", "minilm")
+        for query, there in (("the program that the search begins with", True), ("banana bread recipe", False)):
+            result = await client.call_tool("search_nodes", {"campaign": "c1", "query": query})
+            assert result.structured_content["method"].startswith("minilm")
+            assert bool(result.structured_content["nodes"]) is there, query
+
+
+@pytest.mark.anyio
 async def test_an_endpoint_finds_and_the_key_is_told_to_it_alone(served, endpoint, tmp_path):  # noqa: F811
     def as_it_pleases(request):
         data = [{"index": i, "embedding": [1.0, float(i)]} for i in range(len(request["input"]))]
