@@ -3,7 +3,10 @@
 import json
 
 import pytest
+from asi_evolve.database.cognition import NewItem
+from asi_evolve.evolution.models import CognitionOrigin
 from asi_evolve.evolution.outcomes import Outcome
+from asi_evolve.tools.deduplication import nearest, store
 
 pytestmark = pytest.mark.anyio
 
@@ -240,6 +243,21 @@ async def test_near_duplicates_of_one_call_are_merged_too_unless_that_is_not_wan
     together = await bench.call("add_cognition", campaign=other, items=items)
     assert len(together["added"]) == 1
     assert together["merged"][0]["item"] == 2
+
+
+async def test_nothing_is_compared_while_the_database_is_locked(bench, campaign):
+    workspace = await bench.workspace()
+    items = [
+        NewItem("number", f"Title {place}", f"Burrow {place} is deep.", "", "s", (), CognitionOrigin.AGENT)
+        for place in range(4)
+    ]
+    close = await nearest(workspace, items, among_themselves=True)
+    before = close.comparisons.worked_out
+    assert before >= 6, "each with each"
+    async with workspace.transaction() as tx:
+        stored = await store(tx, items, close, merge=True)
+    assert len(stored.added) == 4
+    assert close.comparisons.worked_out == before
 
 
 async def test_an_item_that_says_the_opposite_is_kept_beside_the_other(bench, campaign):
