@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from asi_evolve.database import cognition
 from asi_evolve.database.cognition import NewItem
 from asi_evolve.evolution.models import CognitionOrigin
 from asi_evolve.evolution.outcomes import Outcome
@@ -258,6 +259,19 @@ async def test_nothing_is_compared_while_the_database_is_locked(bench, campaign)
         stored = await store(tx, items, close, merge=True)
     assert len(stored.added) == 4
     assert close.comparisons.worked_out == before
+
+
+@pytest.mark.parametrize("source", ["arXiv:2406.06484v2", "https://arxiv.org/abs/2406.06484"])
+async def test_the_source_of_an_item_that_an_older_version_stored_is_known_in_its_other_form(bench, campaign, source):
+    workspace = await bench.workspace()
+    async with workspace.transaction() as tx:
+        old = NewItem("number", "A burrow", "Burrows are deep.", "", source, (), CognitionOrigin.AGENT)
+        number, _ = await cognition.add(tx, old)
+        await cognition.add(tx, NewItem("number", "Other", "Else.", "", "doi: none", (), CognitionOrigin.AGENT))
+    item = {"title": "A burrow", "body": "Burrows are deep.", "source": "arxiv:2406.06484"}
+    added = await bench.call("add_cognition", campaign=campaign, items=[item])
+    assert added["known_already"] == [f"k{number}"]
+    assert "merged" not in added
 
 
 async def test_an_item_that_says_the_opposite_is_kept_beside_the_other(bench, campaign):
