@@ -8,8 +8,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..evolution.errors import BadInput
 from ..evolution.knowledge import Knowledge, union
 from ..evolution.models import CognitionItem, CognitionOrigin
+from ..evolution.sources import canonical_source
 from . import documents
 from .connection import Reader, Row, Transaction
 
@@ -235,8 +237,16 @@ async def count(reader: Reader, domain: str) -> int:
 
 
 def item_knowledge(item: CognitionItem) -> Knowledge:
-    """The texts of an item, to compare."""
-    return Knowledge(item.title, item.body, item.symptom, (item.source, *item.more_sources), item.tags)
+    """The texts of an item, to compare; its sources in canonical form, which an older version did not store."""
+    sources = union((_canonical(item.source),), item.more_sources)
+    return Knowledge(item.title, item.body, item.symptom, sources, item.tags)
+
+
+def _canonical(source: str) -> str:
+    try:
+        return canonical_source(source)
+    except BadInput:  # an older version took any text
+        return source
 
 
 def _digest(title: str, body: str) -> str:

@@ -44,17 +44,40 @@ class Resemblance:
     why: str
 
 
+@dataclass(frozen=True)
+class Reading:
+    """An item in the form in which it is compared: to read it takes longer than to compare it."""
+
+    knowledge: Knowledge
+    words: list[str]
+    """Of title and body, as `shingles`."""
+    shingles: frozenset[tuple[str, ...]]
+    body: frozenset[tuple[str, ...]]
+    title: frozenset[str]
+
+    @classmethod
+    def of(cls, item: Knowledge) -> Reading:
+        """An item, read."""
+        every = words(item.text)
+        return cls(item, every, _shingles(every), shingles(item.body), frozenset(words(item.title)))
+
+
 def resemblance(new: Knowledge, old: Knowledge) -> Resemblance | None:
+    """What `compared` says of two items."""
+    return compared(Reading.of(new), Reading.of(old))
+
+
+def compared(new: Reading, old: Reading) -> Resemblance | None:
     """Whether two items say the same thing, are close, or neither (`None`).
 
     Two texts are one where nearly all their shingles are, or where they come from one source and one says most of what
     the other says. They are never one where they differ in a negation, or where each has a number or a word of
     direction (larger, before) in place of another: such a pair agrees in nearly every word and says the opposite.
     """
-    equal = jaccard(shingles(new.text), shingles(old.text))
-    shared = sorted({source for source in new.sources if identifies(source)} & set(old.sources))
-    titles = jaccard(frozenset(words(new.title)), frozenset(words(old.title)))
-    inside = containment(shingles(new.body), shingles(old.body))
+    equal = jaccard(new.shingles, old.shingles)
+    shared = sorted({source for source in new.knowledge.sources if identifies(source)} & set(old.knowledge.sources))
+    titles = jaccard(new.title, old.title)
+    inside = containment(new.body, old.body)
     if equal >= NEARLY_EQUAL:
         why = f"nearly the same text (similarity {equal:.2f})"
     elif shared and inside >= CONTAINED:
@@ -64,14 +87,17 @@ def resemblance(new: Knowledge, old: Knowledge) -> Resemblance | None:
         return Resemblance(False, f"the same source {shared[0]} and title, but another text")
     else:
         return Resemblance(False, f"much the same text (similarity {equal:.2f})") if equal >= CLOSE else None
-    opposed = opposition(new.text, old.text)
+    opposed = _opposed((new.words, old.words), new.shingles & old.shingles)
     return Resemblance(False, f"{why}, but they differ in {', '.join(opposed)}") if opposed else Resemblance(True, why)
 
 
 def opposition(first: str, second: str) -> list[str]:
     """Words that stand where two texts differ and can turn the meaning of a sentence round; at most six."""
-    both = shingles(first) & shingles(second)
-    runs = [_runs_outside(words(text), both) for text in (first, second)]
+    return _opposed((words(first), words(second)), shingles(first) & shingles(second))
+
+
+def _opposed(texts: tuple[Sequence[str], Sequence[str]], shared: frozenset[tuple[str, ...]]) -> list[str]:
+    runs = [_runs_outside(text, shared) for text in texts]
     if not all(any(len(run) >= SENTENCE_WORDS for run in own) for own in runs):
         runs = [[run for run in own if len(run) < SENTENCE_WORDS] for own in runs]
     left, right = (Counter(word for run in own for word in run) for own in runs)
@@ -104,7 +130,10 @@ def words(text: str) -> list[str]:
 
 def shingles(text: str) -> frozenset[tuple[str, ...]]:
     """Every run of three words; the whole text where it has fewer."""
-    every = words(text)
+    return _shingles(words(text))
+
+
+def _shingles(every: Sequence[str]) -> frozenset[tuple[str, ...]]:
     if len(every) <= SHINGLE_WORDS:
         return frozenset([tuple(every)] if every else [])
     return frozenset(zip(*(every[start:] for start in range(SHINGLE_WORDS)), strict=False))
@@ -112,7 +141,8 @@ def shingles(text: str) -> frozenset[tuple[str, ...]]:
 
 def jaccard(first: frozenset[object], second: frozenset[object]) -> float:
     """Shared elements over all elements (Broder 1997); 0 where both sets are empty."""
-    return len(first & second) / len(first | second) if first or second else 0.0
+    shared = len(first & second)
+    return shared / (len(first) + len(second) - shared) if first or second else 0.0
 
 
 def containment(first: frozenset[object], second: frozenset[object]) -> float:

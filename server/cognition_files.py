@@ -53,9 +53,9 @@ async def import_items(home: Path, file: Path, domain: str | None) -> int:
     async with open_workspace(existing_workspace(home)) as workspace:
         domain = await _domain_name(workspace, domain)
         new = [NewItem.of(item.knowledge, domain, CognitionOrigin.HUMAN) for item in items]
-        close = await nearest(workspace, new)
+        close = await nearest(workspace, new, among_themselves=False)
         async with workspace.transaction() as tx:
-            stored = await store(tx, new, close, merge=True, among_themselves=False)
+            stored = await store(tx, new, close, merge=True)
     print(f"Stored {_counted(len(stored.added))} of {len(items)} {_named(domain)}.")
     for line in _notices(stored):
         print(line)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from ..database import cognition
 from ..database.cognition import Merged, NewItem
@@ -11,7 +13,7 @@ from ..database.connection import Reader, Transaction
 from ..database.workspace import Workspace
 from ..evolution.knowledge import Knowledge
 from ..evolution.models import CognitionOrigin
-from ..evolution.resemblance import resemblance, words
+from ..evolution.resemblance import Reading, Resemblance, compared, words
 
 REACH = 5
 """Items nearest to a new one that are compared with it, besides those of the same source."""
@@ -49,25 +51,71 @@ class Stored:
     near: list[Near] = field(default_factory=list[Near])
 
 
-async def nearest(workspace: Workspace, items: Sequence[NewItem]) -> list[list[int]]:
-    """The stored items that each new one is to be compared with. Not for a transaction: a search may run a model."""
-    return [await _candidates(workspace, item) for item in items]
+class Comparisons:
+    """What items have in common, each pair worked out once: two long texts take milliseconds."""
+
+    def __init__(self) -> None:
+        self._readings: dict[Knowledge, Reading] = {}
+        self._found: dict[tuple[Knowledge, Knowledge], Resemblance | None] = {}
+
+    @property
+    def worked_out(self) -> int:
+        """Pairs so far."""
+        return len(self._found)
+
+    def of(self, new: Knowledge, old: Knowledge) -> Resemblance | None:
+        """What a new item has in common with an old one."""
+        if (new, old) not in self._found:
+            self._found[new, old] = compared(self._read(new), self._read(old))
+        return self._found[new, old]
+
+    def prepare(self, pairs: Iterable[tuple[Knowledge, Knowledge]]) -> None:
+        """Work some out before they are asked for."""
+        for new, old in pairs:
+            self.of(new, old)
+
+    def _read(self, item: Knowledge) -> Reading:
+        if item not in self._readings:
+            self._readings[item] = Reading.of(item)
+        return self._readings[item]
 
 
-async def store(
-    tx: Transaction, items: Sequence[NewItem], close: Sequence[Sequence[int]], *, merge: bool, among_themselves: bool
-) -> Stored:
+@dataclass(frozen=True)
+class Nearest:
+    """What new items are to be compared with, and what came of it so far."""
+
+    numbers: list[list[int]]
+    """Of the stored items, for each new one."""
+    among_themselves: bool
+    """Whether the new items are compared with each other too."""
+    comparisons: Comparisons
+
+
+async def nearest(workspace: Workspace, items: Sequence[NewItem], *, among_themselves: bool) -> Nearest:
+    """The stored items that each new one is compared with, and the comparisons. Not for a transaction: a search may run
+    a model, and many long texts take seconds to compare."""
+    numbers = [await _candidates(workspace, item) for item in items]
+    stored = await cognition.many(workspace.read, list({number: None for own in numbers for number in own}))
+    known = {item.id: cognition.item_knowledge(item) for item in stored}
+    pairs = [(item.knowledge, known[number]) for item, own in zip(items, numbers, strict=True) for number in own]
+    if among_themselves:
+        pairs += [(later.knowledge, earlier.knowledge) for earlier, later in combinations(items, 2)]
+    comparisons = Comparisons()
+    await asyncio.to_thread(comparisons.prepare, pairs)
+    return Nearest(numbers, among_themselves, comparisons)
+
+
+async def store(tx: Transaction, items: Sequence[NewItem], close: Nearest, *, merge: bool) -> Stored:
     """Store items, in the order given.
 
     Args:
-        close: what `nearest` found for each.
+        close: what `nearest` found for them.
         merge: whether near-duplicates become part of the older item.
-        among_themselves: whether the items are compared with each other too.
     """
     stored = Stored()
-    for place, (item, numbers) in enumerate(zip(items, close, strict=True), start=1):
-        compared = [*numbers, *(stored.added if among_themselves else ())]
-        await _store_one(tx, place, item, compared, stored, merge=merge)
+    for place, (item, numbers) in enumerate(zip(items, close.numbers, strict=True), start=1):
+        others = [*numbers, *(stored.added if close.among_themselves else ())]
+        await _store_one(tx, place, item, others, stored, close.comparisons, merge=merge)
     return stored
 
 
@@ -81,7 +129,14 @@ async def _candidates(workspace: Workspace, item: NewItem) -> list[int]:
 
 
 async def _store_one(
-    tx: Transaction, place: int, item: NewItem, compared: Sequence[int], stored: Stored, *, merge: bool
+    tx: Transaction,
+    place: int,
+    item: NewItem,
+    others: Sequence[int],
+    stored: Stored,
+    comparisons: Comparisons,
+    *,
+    merge: bool,
 ) -> None:
     if not merge:
         await cognition.set_apart(tx, item)
@@ -92,7 +147,7 @@ async def _store_one(
         else:
             stored.known.append(number)
         return
-    close, same = await _resembling(tx, item, compared)
+    close, same = await _resembling(tx, item, others, comparisons)
     if same is not None and merge:
         stored.merged.append(await _merged(tx, place, item, *same))
         return
@@ -110,7 +165,7 @@ async def _merged(tx: Transaction, place: int, item: NewItem, into: int, why: st
 
 
 async def _resembling(
-    reader: Reader, item: NewItem, numbers: Sequence[int]
+    reader: Reader, item: NewItem, numbers: Sequence[int], comparisons: Comparisons
 ) -> tuple[tuple[int, str] | None, tuple[int, str] | None]:
     """(the first item that is close, the first that says the same), each with why, where a merge loses no reader.
 
@@ -121,7 +176,7 @@ async def _resembling(
     for old in await cognition.many(reader, list(dict.fromkeys(numbers))):
         if old.domain not in (None, item.domain):
             continue
-        found = resemblance(item.knowledge, cognition.item_knowledge(old))
+        found = comparisons.of(item.knowledge, cognition.item_knowledge(old))
         if found is not None and found.same and old.origin is not CognitionOrigin.LESSON:
             return close, (old.id, found.why)
         if found is not None and close is None:

@@ -145,9 +145,9 @@ class KnowledgeTools:
         known = [_checked(item, place) for place, item in enumerate(items, start=1)]
         known += [paper.knowledge for paper in await self._laboratory.arxiv.papers(arxiv)] if arxiv else []
         new = [cognition.NewItem.of(item, domain, CognitionOrigin.AGENT) for item in known]
-        close = await nearest(workspace, new)
+        close = await nearest(workspace, new, among_themselves=True)
         async with workspace.transaction() as tx:
-            stored = await store(tx, new, close, merge=merge, among_themselves=True)
+            stored = await store(tx, new, close, merge=merge)
             promoted = await promote(tx, taught, domain)
         added = [*stored.added, *(number for number, is_new in promoted if is_new)]
         old = [*stored.known, *(number for number, is_new in promoted if not is_new)]

@@ -3,7 +3,11 @@
 import json
 
 import pytest
+from asi_evolve.database import cognition
+from asi_evolve.database.cognition import NewItem
+from asi_evolve.evolution.models import CognitionOrigin
 from asi_evolve.evolution.outcomes import Outcome
+from asi_evolve.tools.deduplication import nearest, store
 
 pytestmark = pytest.mark.anyio
 
@@ -254,6 +258,34 @@ async def test_a_wrong_merge_is_undone_by_storing_the_hidden_text_without_mergin
     found = await bench.call("search_cognition", campaign=campaign, query="recall", diversity=0, detail="full")
     assert sorted(item["body"] for item in found["items"]) == sorted(texts)
     assert not any("merged_texts" in item for item in found["items"])
+
+
+async def test_nothing_is_compared_while_the_database_is_locked(bench, campaign):
+    workspace = await bench.workspace()
+    items = [
+        NewItem("number", f"Title {place}", f"Burrow {place} is deep.", "", "s", (), CognitionOrigin.AGENT)
+        for place in range(4)
+    ]
+    close = await nearest(workspace, items, among_themselves=True)
+    before = close.comparisons.worked_out
+    assert before >= 6, "each with each"
+    async with workspace.transaction() as tx:
+        stored = await store(tx, items, close, merge=True)
+    assert len(stored.added) == 4
+    assert close.comparisons.worked_out == before
+
+
+@pytest.mark.parametrize("source", ["arXiv:2406.06484v2", "https://arxiv.org/abs/2406.06484"])
+async def test_the_source_of_an_item_that_an_older_version_stored_is_known_in_its_other_form(bench, campaign, source):
+    workspace = await bench.workspace()
+    async with workspace.transaction() as tx:
+        old = NewItem("number", "A burrow", "Burrows are deep.", "", source, (), CognitionOrigin.AGENT)
+        number, _ = await cognition.add(tx, old)
+        await cognition.add(tx, NewItem("number", "Other", "Else.", "", "doi: none", (), CognitionOrigin.AGENT))
+    item = {"title": "A burrow", "body": "Burrows are deep.", "source": "arxiv:2406.06484"}
+    added = await bench.call("add_cognition", campaign=campaign, items=[item])
+    assert added["known_already"] == [f"k{number}"]
+    assert "merged" not in added
 
 
 async def test_an_item_that_says_the_opposite_is_kept_beside_the_other(bench, campaign):
