@@ -18,8 +18,8 @@ import sys
 import time
 from importlib.util import find_spec
 
-from asi_evolve.database.embedders import weights
-from asi_evolve.database.embedders.minilm import MiniLM
+from asi_evolve.database.search.embedders import weights
+from asi_evolve.database.search.embedders.minilm import MiniLM
 
 LENGTHS = (16, 64, 256)
 SENTENCES = (
@@ -30,7 +30,7 @@ WORDS = " ".join(SENTENCES).split()
 OURS = """
 import asyncio
 from pathlib import Path
-from asi_evolve.database.embedders.minilm import MiniLM
+from asi_evolve.database.search.embedders.minilm import MiniLM
 embedder = MiniLM(Path(folder))
 asyncio.run(embedder.encode_queries(["Does a longer warm-up help?"]))
 """

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from asi_evolve.database import campaigns, nodes
 from asi_evolve.database.workspace import Workspace, open_workspace
+from asi_evolve.evolution.evidence.plateau import plateau
 from asi_evolve.evolution.models import Budget, Campaign, CampaignSettings
-from asi_evolve.evolution.plateau import plateau
 from asi_evolve.tools import evidence
 from asi_evolve.tools.status import status_fields
 from rich.console import Console

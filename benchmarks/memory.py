@@ -28,8 +28,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from itertools import accumulate
 from pathlib import Path
 
-from asi_evolve.database import analyses, appraisal, archive, campaigns, cognition, experiments, nodes
+from asi_evolve.database import analyses, campaigns, cognition, experiments, nodes
 from asi_evolve.database.connection import Transaction, find_driver
+from asi_evolve.database.map_elites import appraisal, archive
 from asi_evolve.database.population import ScoredNodes
 from asi_evolve.database.workspace import Workspace, open_workspace
 from asi_evolve.evolution import budgets

@@ -23,11 +23,11 @@ from asi_evolve.database.connection import Transaction
 from asi_evolve.database.workspace import Workspace, open_workspace
 from asi_evolve.domains.loader import find_domain
 from asi_evolve.evolution.edits import apply_edits, parse_edits
-from asi_evolve.evolution.likeness import Profile
 from asi_evolve.evolution.models import Campaign, CampaignSettings
-from asi_evolve.evolution.novelty import fingerprint, parsed
-from asi_evolve.evolution.outline import outline_of
-from asi_evolve.evolution.sketch import BITS
+from asi_evolve.evolution.novelty.fingerprint import fingerprint, parsed
+from asi_evolve.evolution.novelty.likeness import Profile
+from asi_evolve.evolution.novelty.outline import outline_of
+from asi_evolve.evolution.novelty.sketch import BITS
 from asi_evolve.server.demo.script import rounds
 from asi_evolve.tools import novelty
 from asi_evolve.tools.candidates import Candidate

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 from asi_evolve.database import cognition
-from asi_evolve.database.documents import DocumentSearch, SearchMode
-from asi_evolve.database.embedders.choice import EmbedderOptions, make_embedder
+from asi_evolve.database.search.documents import DocumentSearch, SearchMode
+from asi_evolve.database.search.embedders.choice import EmbedderOptions, make_embedder
 from asi_evolve.database.workspace import Workspace, open_workspace
 from asi_evolve.domains.cognition_file import SeedCognition, read_items
 from asi_evolve.domains.loader import find_domain

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from asi_evolve.database import documents
-from asi_evolve.database.documents import DocumentSearch
-from asi_evolve.database.scope import DocumentKind
+from asi_evolve.database.search import documents
+from asi_evolve.database.search.documents import DocumentSearch
+from asi_evolve.database.search.scope import DocumentKind
 from asi_evolve.database.workspace import Workspace, open_workspace
 from memory import machine, quantile
 from rich.console import Console

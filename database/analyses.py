@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from ..evolution.ids import short_id
 from ..evolution.models import Lesson
-from . import documents, events
+from . import events
 from .connection import Reader, Row, Transaction
+from .search import documents
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from ..evolution.errors import BadInput
 from ..evolution.knowledge import Knowledge, union
 from ..evolution.models import CognitionItem, CognitionOrigin
 from ..evolution.sources import canonical_source
-from . import documents
 from .connection import Reader, Row, Transaction
+from .search import documents
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ..evolution.comparison import difference
-from ..evolution.effects import Step
+from ..evolution.evidence.comparison import difference
+from ..evolution.evidence.effects import Step
 from ..evolution.outcomes import Outcome
 from ..evolution.statistics import mean
 from . import analyses, seeds

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..evolution.ids import Kind, short_id
-from ..evolution.likeness import Profile
 from ..evolution.models import Judging, Node
+from ..evolution.novelty.likeness import Profile
 from ..evolution.outcomes import ExperimentStatus, Outcome
 from ..evolution.statistics import Mean
-from . import archive, documents, draws, events, outlines
+from . import draws, events, outlines
 from .connection import Reader, Row, Transaction
+from .map_elites import archive
+from .search import documents
 
 Order = Literal["best", "newest", "oldest"]
 _ORDERS: dict[str, str] = {

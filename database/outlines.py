@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..evolution.likeness import Profile
-from ..evolution.outline import Outline
+from ..evolution.novelty.likeness import Profile
+from ..evolution.novelty.outline import Outline
 from .connection import Reader, Transaction
 
 

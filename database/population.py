@@ -14,7 +14,7 @@ from typing import Self
 from ..evolution.sampling import Island, Member
 from . import draws
 from .connection import Reader, Row
-from .islands import Cut, StoredIsland
+from .map_elites.islands import Cut, StoredIsland
 
 DRAW_TIMEOUT_S = 3600.0
 

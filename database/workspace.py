@@ -10,9 +10,9 @@ from pathlib import Path
 from ..evolution.errors import EvolveError, StorageError
 from .artifacts import ArtifactStore
 from .connection import Database, Driver, find_driver
-from .documents import DocumentSearch
-from .embedding import Embedder
 from .migrations import migrate
+from .search.documents import DocumentSearch
+from .search.embedding import Embedder
 
 
 class WorkspacePaths:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from ..evolution.errors import BadInput
-from ..evolution.novelty import parse, parsed
+from ..evolution.novelty.fingerprint import parse, parsed
 from .contract import CandidateForm
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")

@@ -15,9 +15,10 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..database import appraisal, archive, campaigns, experiments, judgements, nodes, progress
+from ..database import campaigns, experiments, judgements, nodes, progress
 from ..database.connection import Reader, Transaction
 from ..database.experiments import Job, StoredFile
+from ..database.map_elites import appraisal, archive
 from ..database.seed_key import seed_key
 from ..database.workspace import Workspace
 from ..domains.contract import Stage

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from ..database.embedders import weights
 from ..database.endpoint import host_of
+from ..database.search.embedders import weights
 from ..evolution.errors import EmbedderUnavailable
 from ..evolution.text import quoted
 

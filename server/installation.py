@@ -13,9 +13,9 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from ..database.connection import find_driver
-from ..database.embedders import weights
-from ..database.embedders.choice import chosen_kind, make_embedder
 from ..database.migrations import migrate
+from ..database.search.embedders import weights
+from ..database.search.embedders.choice import chosen_kind, make_embedder
 from ..domains.loader import domain_names, find_domain
 from ..evolution.errors import EmbedderUnavailable, EvolveError, SandboxUnavailable
 from ..sandbox.interpreter import describe_interpreter

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp.server.transport_security import TransportSecuritySettings
 
-from ..database.embedders.choice import make_embedder
+from ..database.search.embedders.choice import make_embedder
 from ..evolution.errors import EvolveError
 from ..resources.updates import publish_updates
 from ..tools.arxiv import Arxiv

@@ -12,8 +12,8 @@ import platformdirs
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from ..database.embedders.choice import EmbedderOptions
-from ..database.embedders.weights import there
+from ..database.search.embedders.choice import EmbedderOptions
+from ..database.search.embedders.weights import there
 from ..tools.arxiv import ARXIV_URL
 from ..tools.judge_endpoint import JudgeEndpoint
 

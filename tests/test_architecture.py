@@ -168,6 +168,7 @@ def test_a_supervisor_starts_light_since_every_job_pays_for_it():
 
 
 def test_the_rules_of_the_search_need_neither_database_nor_server():
-    modules_of = [f"asi_evolve.evolution.{path.stem}" for path in modules("evolution") if path.stem != "__init__"]
+    paths = [path.relative_to(ROOT).with_suffix("") for path in modules("evolution") if path.stem != "__init__"]
+    modules_of = [".".join(["asi_evolve", *path.parts]) for path in paths]
     loaded = set(loaded_by(f"import {', '.join(modules_of)}"))
     assert not {"aiosqlite", "sqlite3", "pysqlite3", "mcp", "anyio", "numpy", "yaml"} & loaded

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..database import appraisal, archive_view, cells
 from ..database.connection import Reader
+from ..database.map_elites import appraisal, cells
+from ..database.map_elites import view as archive_view
 from ..database.population import ScoredNodes
 from ..evolution.models import Campaign
 from .answers import number, without_none

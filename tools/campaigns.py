@@ -13,19 +13,13 @@ from ..domains.loader import Domain, domain_names, find_domain
 from ..evolution import budgets
 from ..evolution.errors import BadInput, BudgetReached, DomainError, NotFound
 from ..evolution.ids import parse_id, short_id
-from ..evolution.likeness import Profile
 from ..evolution.map_elites import Measure
 from ..evolution.models import Budget, Campaign, CampaignOptions, CampaignSettings
-from ..evolution.novelty import fingerprint
-from ..evolution.outline import outline_of
+from ..evolution.novelty.fingerprint import fingerprint
+from ..evolution.novelty.likeness import Profile
+from ..evolution.novelty.outline import outline_of
 from ..evolution.text import accepted, excerpt
-from .answers import (
-    Answer,
-    Detail,
-    answer,
-    anticipated,
-    without_none,
-)
+from .answers import Answer, Detail, answer, anticipated, without_none
 from .judge_endpoint import JudgeEndpoint
 from .judgement import rubric_fields
 from .knowledge import seed_items

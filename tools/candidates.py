@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..database import analyses, archive_view, cognition, nodes
+from ..database import analyses, cognition, nodes
 from ..database.connection import Reader
+from ..database.map_elites import view as archive_view
 from ..domains.loader import Domain
 from ..domains.static_check import check_candidate
 from ..evolution.edits import apply_edits, parse_edits
 from ..evolution.errors import BadInput
 from ..evolution.ids import Kind, parse_id, split_id
-from ..evolution.likeness import Profile
 from ..evolution.models import Campaign
-from ..evolution.novelty import fingerprint
-from ..evolution.outline import outline_of
+from ..evolution.novelty.fingerprint import fingerprint
+from ..evolution.novelty.likeness import Profile
+from ..evolution.novelty.outline import outline_of
 from ..evolution.text import accepted
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from ..database import appraisal, archive_view, campaigns, nodes
+from ..database import campaigns, nodes
 from ..database.connection import Reader, Transaction
+from ..database.map_elites import appraisal
+from ..database.map_elites import view as archive_view
 from ..database.population import ScoredNodes
 from ..database.workspace import Workspace
 from ..domains.loader import find_domain

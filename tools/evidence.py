@@ -11,14 +11,14 @@ from ..database.connection import Reader
 from ..database.seeds import ByStage
 from ..database.workspace import Workspace
 from ..domains.loader import find_domain
-from ..evolution.best_of import LEAST_TRIES, best_of
-from ..evolution.comparison import Difference, described, difference
-from ..evolution.effects import LEAST_OF_A_TAG, LEAST_STEPS, Effect, FailureShare, effects, failures
+from ..evolution.evidence.best_of import LEAST_TRIES, best_of
+from ..evolution.evidence.comparison import Difference, described, difference
+from ..evolution.evidence.effects import LEAST_OF_A_TAG, LEAST_STEPS, Effect, FailureShare, effects, failures
+from ..evolution.evidence.lead import Standing, lead
+from ..evolution.evidence.pairing import fresh_seeds
+from ..evolution.evidence.plateau import Plateau
 from ..evolution.ids import short_id
-from ..evolution.lead import Standing, lead
 from ..evolution.models import Campaign, Node
-from ..evolution.pairing import fresh_seeds
-from ..evolution.plateau import Plateau
 from ..evolution.statistics import CONFIDENCE, Interval
 from .answers import ids, node_line, number, without_none
 

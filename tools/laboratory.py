@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from ..database import experiments
-from ..database.embedding import Embedder
+from ..database.search.embedding import Embedder
 from ..database.workspace import Workspace, WorkspacePaths, open_workspace
 from ..evolution.errors import StorageError
 from ..evolution.models import Experiment

@@ -11,10 +11,10 @@ from ..database.connection import Reader, Transaction
 from ..database.workspace import Workspace
 from ..evolution.errors import BadInput, DuplicateCandidate, EvolveError
 from ..evolution.ids import short_id
-from ..evolution.likeness import Comparison, Profile, compare, steps_changed, text_likeness
 from ..evolution.models import Campaign, Node, NoveltyPolicy
-from ..evolution.nearness import FEW_STEPS, SAME_MOTIVATION, Verdict, motivation_decides, nearly_equal
-from ..evolution.outline import outline_of
+from ..evolution.novelty.likeness import Comparison, Profile, compare, steps_changed, text_likeness
+from ..evolution.novelty.nearness import FEW_STEPS, SAME_MOTIVATION, Verdict, motivation_decides, nearly_equal
+from ..evolution.novelty.outline import outline_of
 from ..evolution.text import excerpt
 from .answers import number, without_none
 from .candidates import Candidate

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..database import analyses, cognition, nodes, promotions
 from ..database.connection import Reader
-from ..database.documents import DocumentKind, Found
+from ..database.search.documents import DocumentKind, Found
 from ..database.workspace import Workspace
 from ..evolution.errors import BadInput
 from ..evolution.models import CognitionItem, CognitionOrigin, Lesson

@@ -17,17 +17,7 @@ from ..evolution.ids import parse_id, short_id
 from ..evolution.models import Campaign, CognitionItem, Lesson, Node
 from ..evolution.sampling import Choice
 from ..evolution.text import excerpt
-from .answers import (
-    Answer,
-    Detail,
-    answer,
-    anticipated,
-    cognition_fields,
-    ids,
-    lesson_fields,
-    node_line,
-    without_none,
-)
+from .answers import Answer, Detail, answer, anticipated, cognition_fields, ids, lesson_fields, node_line, without_none
 from .campaigns import refuse_over_budget
 from .drawing import draw_parent, origin_fields, prepare_draw
 from .laboratory import Laboratory

@@ -14,6 +14,7 @@ from ..evolution.errors import BadInput
 from ..evolution.ids import parse_id
 from ..evolution.models import Node
 from ..evolution.outcomes import ExperimentStatus, Outcome
+from ..evolution.text import accepted
 from . import evidence
 from .answers import Answer, answer, anticipated
 from .laboratory import Laboratory
@@ -59,7 +60,8 @@ class SearchTools:
         chosen = await campaigns.get(workspace.read, parse_id(campaign, "c"))
         view = await outlook(workspace.read, chosen, scope)
         shown = Shown.by(chosen.settings)
-        if query.strip():
+        query = accepted(query, "query", limit=4000, required=False)
+        if query:
             found, total, method = await _by_words(workspace, view, shown, query, outcome, sort or "relevance")
             found = found[offset : offset + limit]
         else:
@@ -73,7 +75,7 @@ class SearchTools:
             )
             total = sum([await nodes.count(workspace.read, number, outcome) for number in numbers])
             method = None
-        first_page = not query.strip() and sort in (None, "best", "relevance") and not outcome and not offset
+        first_page = not query and sort in (None, "best", "relevance") and not outcome and not offset
         leaderboard = first_page and len(view.within) == 1
         lines = await found_lines(workspace, view, shown, found)
         end = offset + len(found)

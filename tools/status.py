@@ -11,10 +11,10 @@ from ..database.connection import Reader
 from ..database.workspace import Workspace
 from ..evolution import budgets
 from ..evolution.budgets import BudgetUse
+from ..evolution.evidence.plateau import Plateau, plateau
 from ..evolution.ids import short_id
 from ..evolution.models import Campaign, CampaignOptions, CampaignSettings
 from ..evolution.outcomes import ExperimentStatus
-from ..evolution.plateau import Plateau, plateau
 from ..evolution.statistics import staircase
 from . import evidence
 from .answers import Detail, ids, node_line, without_none

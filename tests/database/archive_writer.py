@@ -8,7 +8,8 @@ import random
 import sys
 from pathlib import Path
 
-from asi_evolve.database import appraisal, archive, nodes
+from asi_evolve.database import nodes
+from asi_evolve.database.map_elites import appraisal, archive
 from asi_evolve.database.population import ScoredNodes
 from asi_evolve.database.workspace import open_workspace
 from asi_evolve.evolution.map_elites import DEFAULT_MEASURES, ArchiveForm

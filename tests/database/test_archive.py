@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from asi_evolve.database import appraisal, archive, archive_view, campaigns, cells, experiments, nodes
+from asi_evolve.database import campaigns, experiments, nodes
+from asi_evolve.database.map_elites import appraisal, archive, cells
+from asi_evolve.database.map_elites import view as archive_view
 from asi_evolve.database.population import ScoredNodes
 from asi_evolve.evolution.map_elites import DEFAULT_MEASURES, ArchiveForm, MapElites, Measure, Range
 from asi_evolve.evolution.models import Evaluation, SamplingOptions

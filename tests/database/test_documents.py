@@ -1,7 +1,8 @@
 """Search by words: finds every kind of text, takes any query, and never falls behind what is stored."""
 
 import pytest
-from asi_evolve.database import analyses, cognition, documents
+from asi_evolve.database import analyses, cognition
+from asi_evolve.database.search import documents
 from asi_evolve.evolution.models import CognitionOrigin
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st

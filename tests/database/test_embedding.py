@@ -4,11 +4,12 @@ import math
 import time
 
 import pytest
-from asi_evolve.database import cognition, vector_index
-from asi_evolve.database.documents import DocumentSearch
-from asi_evolve.database.embedding import packed_queries
-from asi_evolve.database.scope import Scope
-from asi_evolve.database.vector_index import VectorIndex
+from asi_evolve.database import cognition
+from asi_evolve.database.search import vector_index
+from asi_evolve.database.search.documents import DocumentSearch
+from asi_evolve.database.search.embedding import packed_queries
+from asi_evolve.database.search.scope import Scope
+from asi_evolve.database.search.vector_index import VectorIndex
 from asi_evolve.database.workspace import open_workspace
 from asi_evolve.evolution.errors import EmbedderUnavailable
 from asi_evolve.evolution.models import CognitionOrigin

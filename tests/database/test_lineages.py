@@ -4,7 +4,7 @@ import json
 
 import pytest
 from asi_evolve.database import analyses, experiments, lineages, nodes, seeds
-from asi_evolve.evolution.effects import Step
+from asi_evolve.evolution.evidence.effects import Step
 from asi_evolve.evolution.models import Evaluation, Quarantine
 from asi_evolve.evolution.outcomes import Outcome, ResourceUsage
 from asi_evolve.evolution.statistics import mean

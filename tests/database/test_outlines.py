@@ -3,8 +3,8 @@
 import pytest
 from asi_evolve.database import nodes, outlines
 from asi_evolve.database.workspace import open_workspace
-from asi_evolve.evolution.likeness import Profile, compare
-from asi_evolve.evolution.outline import outline_of
+from asi_evolve.evolution.novelty.likeness import Profile, compare
+from asi_evolve.evolution.novelty.outline import outline_of
 
 pytestmark = pytest.mark.anyio
 

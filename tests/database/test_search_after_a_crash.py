@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from asi_evolve.database import documents, vector_index
+from asi_evolve.database.search import documents, vector_index
 from asi_evolve.database.workspace import open_workspace
 
 pytestmark = pytest.mark.anyio
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 PROGRAM = """
 import asyncio, sys, zlib
 from pathlib import Path
-from asi_evolve.database import documents
+from asi_evolve.database.search import documents
 from asi_evolve.database.connection import Transaction
 from asi_evolve.database.workspace import open_workspace
 

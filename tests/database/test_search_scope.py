@@ -1,9 +1,9 @@
 """Scopes never leak: each index finds exactly what a filter over all documents would, whatever the scope."""
 
 import pytest
-from asi_evolve.database import documents, text_index, vector_index
-from asi_evolve.database.documents import DocumentSearch
-from asi_evolve.database.stems import stemmed_words
+from asi_evolve.database.search import documents, text_index, vector_index
+from asi_evolve.database.search.documents import DocumentSearch
+from asi_evolve.database.search.stems import stemmed_words
 from asi_evolve.database.workspace import open_workspace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -4,8 +4,8 @@ import asyncio
 import logging
 
 import pytest
-from asi_evolve.database import documents, semantic_search, vector_index
-from asi_evolve.database.documents import DocumentSearch
+from asi_evolve.database.search import documents, semantic_search, vector_index
+from asi_evolve.database.search.documents import DocumentSearch
 from asi_evolve.database.workspace import open_workspace
 from asi_evolve.evolution.errors import EmbedderUnavailable
 

@@ -1,6 +1,7 @@
 """What an archive must hold, worked out anew from the nodes by looking at all of them."""
 
-from asi_evolve.database import cells, nodes
+from asi_evolve.database import nodes
+from asi_evolve.database.map_elites import cells
 from asi_evolve.evolution.map_elites import cell_of
 
 
@@ -15,7 +16,7 @@ def edit_distance(left, right):
 
 
 def distance(left, right):
-    left, right = left.split(), right.split()
+    left, right = ([line.strip() for line in text.splitlines() if line.strip()] for text in (left, right))
     return edit_distance(left, right) / max(len(left), len(right), 1)
 
 

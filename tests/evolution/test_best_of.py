@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from asi_evolve.evolution.best_of import best_of
+from asi_evolve.evolution.evidence.best_of import best_of
 from hypothesis import given
 from hypothesis import strategies as st
 

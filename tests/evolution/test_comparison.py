@@ -4,8 +4,8 @@ import math
 import random
 
 import pytest
-from asi_evolve.evolution.comparison import described, difference
-from asi_evolve.evolution.lead import Standing, lead
+from asi_evolve.evolution.evidence.comparison import described, difference
+from asi_evolve.evolution.evidence.lead import Standing, lead
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats

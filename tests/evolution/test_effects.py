@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from asi_evolve.evolution.effects import MOST_TAGS, Step, effects, failures
+from asi_evolve.evolution.evidence.effects import MOST_TAGS, Step, effects, failures
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

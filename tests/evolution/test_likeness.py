@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from asi_evolve.evolution.likeness import Profile, compare, steps_changed
-from asi_evolve.evolution.nearness import nearly_equal
-from asi_evolve.evolution.outline import MAX_TOKENS, Outline, outline_of
-from asi_evolve.evolution.sketch import BITS
+from asi_evolve.evolution.novelty.likeness import Profile, compare, steps_changed
+from asi_evolve.evolution.novelty.nearness import nearly_equal
+from asi_evolve.evolution.novelty.outline import MAX_TOKENS, Outline, outline_of
+from asi_evolve.evolution.novelty.sketch import BITS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -178,7 +178,7 @@ def test_the_share_of_equal_bits_tells_the_likeness():
 def test_a_sketch_is_the_same_in_every_process():
     text = "def main():\n    return sorted('abc')\n"
     program = (
-        "from asi_evolve.evolution.likeness import Profile\nfrom asi_evolve.evolution.outline import outline_of\n"
+        "from asi_evolve.evolution.novelty.likeness import Profile\nfrom asi_evolve.evolution.novelty.outline import outline_of\n"
         f"profile = Profile(outline_of({{'main.py': {text!r}}}, ('main',)))\n"
         "print(profile.sketch.hex(), profile.outline.canonical)"
     )

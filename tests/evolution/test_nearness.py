@@ -6,9 +6,9 @@ import re
 import pytest
 from asi_evolve.domains.loader import find_domain
 from asi_evolve.evolution.edits import apply_edits, parse_edits
-from asi_evolve.evolution.likeness import Profile, compare, text_likeness
-from asi_evolve.evolution.nearness import FEW_NUMBERS, SAME_MOTIVATION, motivation_decides, nearly_equal
-from asi_evolve.evolution.outline import outline_of
+from asi_evolve.evolution.novelty.likeness import Profile, compare, text_likeness
+from asi_evolve.evolution.novelty.nearness import FEW_NUMBERS, SAME_MOTIVATION, motivation_decides, nearly_equal
+from asi_evolve.evolution.novelty.outline import outline_of
 from asi_evolve.server.demo.script import rounds
 
 ENTRY = "packing.py"

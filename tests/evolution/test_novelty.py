@@ -2,7 +2,7 @@
 
 import pytest
 from asi_evolve.evolution.errors import BadInput
-from asi_evolve.evolution.novelty import fingerprint
+from asi_evolve.evolution.novelty.fingerprint import fingerprint
 from hypothesis import given
 from hypothesis import strategies as st
 

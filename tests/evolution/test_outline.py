@@ -2,7 +2,7 @@
 
 import pytest
 from asi_evolve.evolution.errors import BadInput
-from asi_evolve.evolution.outline import outline_of
+from asi_evolve.evolution.novelty.outline import outline_of
 
 SAME = {
     "a local variable": ("def f(x):\n    y = x\n    return y\n", "def f(x):\n    z = x\n    return z\n"),

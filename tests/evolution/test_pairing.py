@@ -1,6 +1,6 @@
 """Seeds for more runs: what others have scored with first, never a hidden one, never one twice."""
 
-from asi_evolve.evolution.pairing import fresh_seeds
+from asi_evolve.evolution.evidence.pairing import fresh_seeds
 from hypothesis import given
 from hypothesis import strategies as st
 

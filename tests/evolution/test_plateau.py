@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from asi_evolve.evolution.plateau import plateau
+from asi_evolve.evolution.evidence.plateau import plateau
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,7 +1,9 @@
 """The daemon keeps a campaign's MAP-Elites archive: a node has its cell in the moment in which it has its score."""
 
 import pytest
-from asi_evolve.database import appraisal, archive_view, campaigns, experiments, nodes
+from asi_evolve.database import campaigns, experiments, nodes
+from asi_evolve.database.map_elites import appraisal
+from asi_evolve.database.map_elites import view as archive_view
 from asi_evolve.domains.loader import load_domain
 from asi_evolve.evolution.map_elites import ArchiveForm
 from asi_evolve.evolution.models import CampaignSettings

@@ -6,7 +6,7 @@ import shutil
 
 import anyio
 import pytest
-from asi_evolve.database.embedders import weights
+from asi_evolve.database.search.embedders import weights
 from asi_evolve.server.cli import main
 from asi_evolve.server.installation import embedder
 from asi_evolve.server.settings import Settings

@@ -8,7 +8,7 @@ import threading
 import zipfile
 
 import pytest
-from asi_evolve.database.embedders import weights
+from asi_evolve.database.search.embedders import weights
 from asi_evolve.server.cli import main
 
 from ..database.embedders.conftest import published  # noqa: F401 -- a fixture

@@ -15,7 +15,7 @@ STARTED = """
 import sys
 from pathlib import Path
 from asi_evolve.server import app, cli, serve, settings
-from asi_evolve.database.embedders.choice import make_embedder
+from asi_evolve.database.search.embedders.choice import make_embedder
 from asi_evolve.tools.laboratory import Laboratory
 chosen = settings.Settings(home="/nowhere", embedder="minilm")
 embedder = make_embedder(chosen.embedder_options())

@@ -9,7 +9,7 @@ from asi_evolve.database import analyses, campaigns, experiments, judgements, no
 from asi_evolve.database import progress as progress_table
 from asi_evolve.domains.loader import find_domain
 from asi_evolve.evolution.models import Evaluation
-from asi_evolve.evolution.novelty import fingerprint
+from asi_evolve.evolution.novelty.fingerprint import fingerprint
 from asi_evolve.evolution.outcomes import Outcome, ResourceUsage
 from asi_evolve.evolution.statistics import mean
 from asi_evolve.server.app import build_server

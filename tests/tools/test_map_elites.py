@@ -1,7 +1,8 @@
 """Campaigns that draw from a MAP-Elites archive, and those that exchange elites, as an agent sees them."""
 
 import pytest
-from asi_evolve.database import archive_view, experiments, nodes
+from asi_evolve.database import experiments, nodes
+from asi_evolve.database.map_elites import view as archive_view
 from asi_evolve.evolution.models import FormerScore, Quarantine
 from asi_evolve.evolution.outcomes import Outcome
 

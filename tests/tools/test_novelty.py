@@ -7,10 +7,10 @@ import anyio
 import pytest
 from asi_evolve.database import campaigns, nodes, outlines
 from asi_evolve.database.workspace import open_workspace
-from asi_evolve.evolution.likeness import Profile
-from asi_evolve.evolution.novelty import fingerprint
+from asi_evolve.evolution.novelty.fingerprint import fingerprint
+from asi_evolve.evolution.novelty.likeness import Profile
+from asi_evolve.evolution.novelty.outline import outline_of
 from asi_evolve.evolution.outcomes import Outcome
-from asi_evolve.evolution.outline import outline_of
 from asi_evolve.tools import novelty
 from asi_evolve.tools.candidates import Candidate
 

@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from asi_evolve.database.embedders import weights
+from asi_evolve.database.search.embedders import weights
 from asi_evolve.evolution.errors import EmbedderUnavailable
 
 

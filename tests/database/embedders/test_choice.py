@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from asi_evolve.database.embedders import weights
-from asi_evolve.database.embedders.choice import EmbedderOptions, chosen_kind, make_embedder
-from asi_evolve.database.embedders.minilm import MiniLM
-from asi_evolve.database.embedders.openai import OpenAIEmbedder
+from asi_evolve.database.search.embedders import weights
+from asi_evolve.database.search.embedders.choice import EmbedderOptions, chosen_kind, make_embedder
+from asi_evolve.database.search.embedders.minilm import MiniLM
+from asi_evolve.database.search.embedders.openai import OpenAIEmbedder
 
 URL = {"url": "http://localhost:1/v1", "model": "m"}
 
@@ -43,7 +43,7 @@ def test_auto_takes_the_best_and_everything_else_is_taken_at_its_word(folder, ki
 def test_choosing_loads_nothing_heavy_and_asks_nobody(folder):
     program = (
         "import sys; from pathlib import Path\n"
-        "from asi_evolve.database.embedders.choice import EmbedderOptions, make_embedder\n"
+        "from asi_evolve.database.search.embedders.choice import EmbedderOptions, make_embedder\n"
         f"assert make_embedder(EmbedderOptions(weights=Path({str(folder)!r})))\n"
         "assert make_embedder(EmbedderOptions(url='http://localhost:1', model='m'))\n"
         "print(*{name.split('.')[0] for name in sys.modules})"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from asi_evolve.database.embedders.minilm import MAX_CHARACTERS, MiniLM
+from asi_evolve.database.search.embedders.minilm import MAX_CHARACTERS, MiniLM
 
 pytestmark = pytest.mark.anyio
 
@@ -198,7 +198,7 @@ async def test_the_loop_goes_on_while_it_loads_and_thinks(published):
 
 def test_the_error_function_is_that_of_the_standard_library():
     import numpy as np
-    from asi_evolve.database.embedders.bert import erf
+    from asi_evolve.database.search.embedders.bert import erf
 
     x = np.linspace(-8, 8, 20_001, dtype=np.float32)
     assert np.abs(erf(x) - [math.erf(value) for value in x.tolist()]).max() < 5e-7

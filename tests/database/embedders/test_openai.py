@@ -7,7 +7,7 @@ import math
 import time
 
 import pytest
-from asi_evolve.database.embedders.openai import OpenAIEmbedder
+from asi_evolve.database.search.embedders.openai import OpenAIEmbedder
 from asi_evolve.evolution.errors import EmbedderUnavailable
 
 from ...endpoint_server import drip, hang, raw

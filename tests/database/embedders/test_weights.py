@@ -4,8 +4,8 @@ import shutil
 import sys
 
 import pytest
-from asi_evolve.database.embedders import weights
-from asi_evolve.database.embedders.minilm import MiniLM
+from asi_evolve.database.search.embedders import weights
+from asi_evolve.database.search.embedders.minilm import MiniLM
 from asi_evolve.evolution.errors import EmbedderUnavailable
 
 pytestmark = pytest.mark.anyio

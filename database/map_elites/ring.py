@@ -5,12 +5,13 @@ A node is never copied or lost: it keeps its home and competes for a cell of the
 
 from __future__ import annotations
 
-from ..evolution.ids import short_id
-from ..evolution.map_elites import emigrants
-from ..evolution.models import SamplingOptions
-from . import cells, events
+from ...evolution.ids import short_id
+from ...evolution.map_elites import emigrants
+from ...evolution.models import SamplingOptions
+from .. import events
+from ..connection import Reader, Transaction
+from . import cells
 from .cells import MEASURES, Archive
-from .connection import Reader, Transaction
 
 NEXT = "(SELECT 1 + ifnull(max(place), 0) FROM islanders WHERE campaign_id = ?1 AND island = ?2)"
 """The place on an island that the next who comes there gets, as SQL on campaign and island."""

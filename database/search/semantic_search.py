@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import anyio
 
-from ..evolution.errors import EmbedderUnavailable, EvolveError
-from .connection import Database
+from ...evolution.errors import EmbedderUnavailable, EvolveError
+from ..connection import Database
 from .embedding import Embedder, packed_queries
 from .scope import DocumentKind, Scope
 from .text_index import Scored

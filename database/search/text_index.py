@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from .connection import Reader
+from ..connection import Reader
 from .scope import Scope
 
 COMMON = 4_000

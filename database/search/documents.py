@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..evolution.diversity import jaccard, maximal_marginal_relevance
-from ..evolution.errors import EvolveError
-from ..evolution.rank_fusion import reciprocal_rank_fusion
-from ..evolution.text import excerpt, inert
-from .connection import Database, Transaction
+from ...evolution.diversity import jaccard, maximal_marginal_relevance
+from ...evolution.errors import EvolveError
+from ...evolution.rank_fusion import reciprocal_rank_fusion
+from ...evolution.text import excerpt, inert
+from ..connection import Database, Transaction
 from .embedding import Embedder
 from .scope import DocumentKind, Scope
 from .semantic_search import SemanticSearch

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .statistics import CONFIDENCE, Interval
+from ..statistics import CONFIDENCE, Interval
 
 LEAST_TRIES = 10
 RESAMPLES = 1000

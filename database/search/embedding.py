@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..evolution.errors import EmbedderUnavailable
+from ...evolution.errors import EmbedderUnavailable
 
 
 class Embedder(Protocol):

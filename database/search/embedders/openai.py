@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from ...evolution.errors import EmbedderUnavailable, EndpointError
-from ...evolution.text import inert
-from ..endpoint import Endpoint, below
+from ....evolution.errors import EmbedderUnavailable, EndpointError
+from ....evolution.text import inert
+from ...endpoint import Endpoint, below
 
 BATCH_TEXTS = 64
 MAX_ANSWER_BYTES = 64_000_000

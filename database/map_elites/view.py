@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..evolution.map_elites import bins_of
+from ...evolution.map_elites import bins_of
+from ..connection import Reader
 from . import cells
 from .cells import Archive
-from .connection import Reader
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .connection import Driver
+from ..connection import Driver
 
 TOKENIZER = "porter unicode61 remove_diacritics 2"
 """That of `documents_fts` (0006_search.sql)."""

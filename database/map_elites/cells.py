@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from ..evolution.map_elites import ArchiveForm, Measure, Range, cell_of
-from .connection import Reader, Transaction
+from ...evolution.map_elites import ArchiveForm, Measure, Range, cell_of
+from ..connection import Reader, Transaction
 
 MEASURES = ("measure_0", "measure_1", "measure_2", "measure_3")
 Values = Sequence[float | None]

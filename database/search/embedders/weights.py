@@ -10,7 +10,7 @@ from pathlib import Path
 
 import platformdirs
 
-from ...evolution.errors import EmbedderUnavailable
+from ....evolution.errors import EmbedderUnavailable
 
 REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
 REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .statistics import Interval, Mean, mean, t_quantile
+from ..statistics import Interval, Mean, mean, t_quantile
 
 ROUNDING = 1e-12
 """Relative to the largest score: differences this close together are equal."""

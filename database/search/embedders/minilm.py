@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...evolution.errors import EmbedderUnavailable
+from ....evolution.errors import EmbedderUnavailable
 from . import weights
 from .weights import Place
 

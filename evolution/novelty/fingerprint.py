@@ -6,7 +6,7 @@ import ast
 import hashlib
 from collections.abc import Mapping
 
-from .errors import BadInput
+from ..errors import BadInput
 
 _BLOCKS = ("body", "orelse", "handlers", "finalbody", "cases")
 """Where a statement holds other statements."""

@@ -16,8 +16,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from .fingerprint import parsed
 from .names import Names, Scope
-from .novelty import parsed
 
 MAX_TOKENS = 60_000
 """Of a program. What is longer is known by its beginning only."""

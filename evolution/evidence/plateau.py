@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from .statistics import staircase
+from ..statistics import staircase
 
 State = Literal["improving", "plateau", "too early"]
 LEAST = 10

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .connection import Reader, Row
+from ..connection import Reader, Row
 from .scope import DocumentKind, Scope
 
 if TYPE_CHECKING:

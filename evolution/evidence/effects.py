@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .statistics import Interval, mean, share_interval, t_quantile
+from ..statistics import Interval, mean, share_interval, t_quantile
 
 LEAST_STEPS = 10
 """Below so many observations nothing is claimed."""

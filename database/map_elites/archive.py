@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..evolution.map_elites import ArchiveForm
-from ..evolution.measures import REFERENCES
-from . import campaigns, cells, ring
+from ...evolution.map_elites import ArchiveForm
+from ...evolution.measures import REFERENCES
+from .. import campaigns
+from ..connection import Reader, Transaction
+from . import cells, ring
 from .cells import MEASURES, Archive, Values
-from .connection import Reader, Transaction
 
 TABLES = ("archive_queue", "cells", "islanders", "archive_islands", "archive_references", "archive_ranges", "archives")
 

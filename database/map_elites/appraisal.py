@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from ..evolution.map_elites import ArchiveForm
-from ..evolution.measures import REFERENCES, complexity, diversity
-from . import archive, cells, nodes
+from ...evolution.map_elites import ArchiveForm
+from ...evolution.measures import REFERENCES, complexity, diversity
+from .. import nodes
+from ..connection import Database, Reader
+from . import archive, cells
 from .archive import Appraisal, CodeMeasures
-from .connection import Database, Reader
 
 CATCH_UP = 500
 """Nodes that one call admits at most; a campaign that had more when it began its archive catches up over several."""

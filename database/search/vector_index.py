@@ -10,8 +10,8 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from ..evolution.errors import EmbedderUnavailable
-from .connection import Database, Row
+from ...evolution.errors import EmbedderUnavailable
+from ..connection import Database, Row
 from .embedding import Embedder, packed_documents
 from .scope import DocumentKind, Scope
 from .text_index import Scored

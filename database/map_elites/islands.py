@@ -6,8 +6,8 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from ..evolution.sampling import Member
-from .connection import Reader, Row
+from ...evolution.sampling import Member
+from ..connection import Reader, Row
 
 
 class Cut(NamedTuple):

@@ -1,0 +1,1 @@
+"""The MAP-Elites archive of a campaign, true to every score in the transaction that changes it."""
