@@ -178,7 +178,8 @@ def test_the_share_of_equal_bits_tells_the_likeness():
 def test_a_sketch_is_the_same_in_every_process():
     text = "def main():\n    return sorted('abc')\n"
     program = (
-        "from asi_evolve.evolution.novelty.likeness import Profile\nfrom asi_evolve.evolution.novelty.outline import outline_of\n"
+        "from asi_evolve.evolution.novelty.likeness import Profile\n"
+        "from asi_evolve.evolution.novelty.outline import outline_of\n"
         f"profile = Profile(outline_of({{'main.py': {text!r}}}, ('main',)))\n"
         "print(profile.sketch.hex(), profile.outline.canonical)"
     )
