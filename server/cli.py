@@ -230,7 +230,10 @@ def _cognition(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from .verify import verify_node
 
-    return asyncio.run(verify_node(_settings(options), options.node, rerun=options.rerun, as_json=options.as_json))
+    try:
+        return asyncio.run(verify_node(_settings(options), options.node, rerun=options.rerun, as_json=options.as_json))
+    except asyncio.CancelledError:  # interrupted
+        return 130
 
 
 def _version(_: argparse.Namespace) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 from dataclasses import asdict
 
 from ..database.workspace import open_workspace
@@ -22,6 +24,11 @@ async def verify_node(settings: Settings, node: str, *, rerun: bool, as_json: bo
         NotFound: there is no such workspace or node.
         BadInput: the node has no score.
     """
+    task = asyncio.current_task()
+    if task is not None:
+        # The handler of asyncio.run runs when the main thread wakes, which it does not where another thread takes the
+        # signal; this one wakes it.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
     async with open_workspace(existing_workspace(settings.home)) as workspace:
         report = await verify(
             workspace,

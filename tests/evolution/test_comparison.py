@@ -92,7 +92,7 @@ def test_what_all_scores_share_does_not_change_the_difference(first, second, off
 def test_an_interval_lies_around_its_mean(first, second):
     found = difference(first, second)
     assume(found.interval is not None)
-    assert found.interval.low < found.mean < found.interval.high
+    assert found.interval.low <= found.mean <= found.interval.high  # a width below the last digit of the mean is lost
     assert found.stderr > 0
 
 
