@@ -35,7 +35,7 @@ async def in_flight(reader: Reader, campaign_id: int, since: float) -> dict[int,
     rows = await reader.all(
         "SELECT node_id, count(*) AS hands FROM ("
         " SELECT node_id FROM draws WHERE campaign_id = ?1 AND settled_by IS NULL AND drawn_at > ?2"
-        " UNION ALL SELECT l.parent_id FROM nodes AS n JOIN lineage AS l ON l.node_id = n.id"
+        " UNION ALL SELECT l.parent_id FROM nodes AS n INDEXED BY nodes_under_way JOIN lineage AS l ON l.node_id = n.id"
         "  WHERE n.campaign_id = ?1 AND n.outcome IS NULL AND n.status <> 'finished') GROUP BY node_id",
         (campaign_id, since),
     )
