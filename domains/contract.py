@@ -276,7 +276,7 @@ class Scripts(_Section):
     harness: RelativePath = "harness.py"
     """Makes the outputs. Shape `run`: beside the candidate. `fit_predict`: the fit. `serve`: the trainer."""
     harness_files: tuple[RelativePath, ...] = ()
-    """Further files that are laid beside the harness."""
+    """Further files that are laid beside the harness; a folder stands for all files in it. So with those below."""
     predict: RelativePath | None = None
     """Shape `fit_predict`: loads what the fit left and predicts, in a fresh process."""
     predict_files: tuple[RelativePath, ...] = ()

@@ -68,8 +68,12 @@ class Domain:
         return instance, instances[instance]
 
     def script_files(self, role: Role) -> dict[str, Path]:
-        """Name in the sandbox to path on disk, of the program in a role and its neighbours."""
-        return {name: self.folder / name for name in self.spec.scripts.files(role)}
+        """Name in the sandbox to path on disk, of the program in a role and its neighbours, folders with all they hold."""
+        return {
+            path.relative_to(self.folder).as_posix(): path
+            for name in self.spec.scripts.files(role)
+            for path in _files_of(self.folder / name)
+        }
 
     def evaluator_sha256(self) -> str:
         """Hash over all that decides a score besides the candidate and its run: evaluator, generator, their neighbours
@@ -80,6 +84,12 @@ class Domain:
     def harness_sha256(self) -> str:
         """Hash over the harness, predict and stub, where the domain has them, and their neighbours."""
         return _sha256(self.script_files("harness") | self.script_files("predict") | self.script_files("stub"))
+
+
+def _files_of(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
 
 
 def _sha256(files: Mapping[str, Path]) -> str:
@@ -150,11 +160,14 @@ def load_domain(folder: Path) -> Domain:
     baseline = _read_baseline(folder, spec)
     domain = Domain(folder=folder, spec=spec, brief=brief, baseline=baseline)
     for role in ROLES:
-        for name, path in domain.script_files(role).items():
-            if not path.is_file():
-                raise DomainError(
-                    f"{folder / 'domain.toml'}: scripts.{role}: expected the file {name} beside it, but there is none."
-                )
+        program, *neighbours = spec.scripts.files(role) or ("",)
+        missing = [name for name in neighbours if not (folder / name).exists()]
+        if program and not (folder / program).is_file():
+            missing.insert(0, program)
+        if missing:
+            raise DomainError(
+                f"{folder / 'domain.toml'}: scripts.{role}: expected the file {missing[0]} beside it, but there is none."
+            )
     return domain
 
 

@@ -120,6 +120,16 @@ def test_a_missing_script_is_named_with_its_key(folder, missing, key):
     assert missing in message
 
 
+def test_a_folder_among_the_neighbours_stands_for_all_its_files(folder):
+    (folder / "kit" / "deep").mkdir(parents=True)
+    (folder / "kit" / "__pycache__").mkdir()
+    for name in ("a.py", "deep/b.py", "__pycache__/a.pyc"):
+        (folder / "kit" / name).write_text("")
+    with_toml(folder, '["exact.py"]', '["exact.py", "kit"]')
+    files = load_domain(folder).script_files("evaluator")
+    assert files == {name: folder / name for name in ("evaluator.py", "exact.py", "kit/a.py", "kit/deep/b.py")}
+
+
 def test_a_missing_baseline_is_named_with_what_is_there(folder):
     (folder / "baseline" / "number.py").rename(folder / "baseline" / "other.py")
     message = refusal(folder)
