@@ -1,4 +1,4 @@
-"""What a campaign on linear attention knows from the start: every item can be used, is sourced, and is found by its symptom."""
+"""What a campaign on linear attention knows from the start: each item can be used, has a source, and is found."""
 
 import os
 import re
@@ -129,9 +129,7 @@ async def found(path, items, questions, options):
     async with open_workspace(path, make_embedder(options)) as workspace:
         async with workspace.transaction() as tx:
             stored = [
-                await cognition.add(
-                    tx, cognition.NewItem.of(item.knowledge, "linear_attention", CognitionOrigin.SEED)
-                )
+                await cognition.add(tx, cognition.NewItem.of(item.knowledge, "linear_attention", CognitionOrigin.SEED))
                 for item in items
             ]
         assert all(is_new for _, is_new in stored)
