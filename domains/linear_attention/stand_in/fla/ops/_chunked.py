@@ -137,8 +137,8 @@ def _carry_delta(
         update = torch.baddbmm(value, eraser, state, alpha=-1)
         updates.append(update)
         state = torch.baddbmm(state if decays is None else state * decays[i], key, update)
-    stacked = (torch.stack(x, 1).unflatten(0, shape[:2]) for x in (before, updates))
-    return *stacked, state.view(shape)
+    stacked = torch.stack(before, 1).unflatten(0, shape[:2])
+    return stacked, torch.stack(updates, 1).unflatten(0, shape[:2]), state.view(shape)
 
 
 def _scores(rows: tuple[Tensor, ...], keys: Tensor, sums: Tensor | None) -> list[Tensor]:
