@@ -133,7 +133,7 @@ async def start(tx: Transaction, number: int) -> bool:
     experiment = await get(tx, number)
     if experiment.status is ExperimentStatus.QUEUED:
         await tx.execute(
-            "UPDATE experiments SET status = 'running', started_at = ifnull(started_at, ?) WHERE id = ?",
+            "UPDATE experiments SET status = 'running', reason = '', started_at = ifnull(started_at, ?) WHERE id = ?",
             (time.time(), number),
         )
         await nodes.set_status(tx, experiment.node_id, ExperimentStatus.RUNNING)
@@ -147,6 +147,13 @@ async def requeue(tx: Transaction, number: int) -> None:
         "UPDATE experiments SET status = CASE status WHEN 'running' THEN 'queued' ELSE status END,"
         " current_stage = NULL WHERE id = ?",
         (number,),
+    )
+
+
+async def wait(tx: Transaction, number: int, reason: str) -> None:
+    """Say what an experiment in the queue waits for, where that is news: a commit makes every daemon look again."""
+    await tx.execute(
+        "UPDATE experiments SET reason = ? WHERE id = ? AND status = 'queued' AND reason <> ?", (reason, number, reason)
     )
 
 

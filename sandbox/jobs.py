@@ -133,6 +133,8 @@ class JobSpec:
     """File name inside generator/, where the domain has one."""
     hidden_seed: int | None = None
     """Told to the programs that run without the candidate: generator, trainer, evaluator."""
+    baseline: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
+    """Told to the evaluator: what the campaign's baseline came to at this stage, where that has been measured."""
     train_data: str | None = None
     """Absolute path, mounted read-only at /job/train for the harness."""
     inputs_data: str | None = None
