@@ -36,6 +36,9 @@ class Stage(Section):
     baseline_seeds: Annotated[int, Field(ge=0, le=64)] = 0
     """With `[fitness.relative]`: the score here is relative to what the baseline came to with at least so many seeds.
     0: it is not, and the evaluator reports `fitness.metric` itself."""
+    cache: bool = False
+    """Declares that the same program, seed and settings give the same result on the same machine: then a run is
+    answered from an earlier one of the workspace that scored, where there is one."""
     evaluator_cpu_seconds: Positive = 60.0
     evaluator_memory_mb: Positive = 2048.0
     """Both bound the generator as well, which is no less trusted."""

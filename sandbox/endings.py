@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from ..database.experiments import Job
+from ..database.experiments import Job, StoredFile
+from ..database.results import KnownResult
 from ..domains.loader import Domain
+from ..domains.stages import Stage
 from ..evolution.errors import DomainError
 from ..evolution.models import Evaluation
 from ..evolution.outcomes import Outcome, ResourceUsage
+from ..evolution.progress import Progress
 from ..evolution.relative import Statistics
 from .jobs import JobExit, JobFolder
 from .measuring import scored
@@ -45,6 +50,30 @@ def as_evaluation(
         started_at=job_exit.started_at,
         finished_at=job_exit.finished_at,
     )
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a job left beside its numbers."""
+
+    logs: Mapping[str, str]
+    artifacts: Sequence[StoredFile]
+    progress: Progress | None
+
+    @classmethod
+    def by(cls, answered: KnownResult) -> Left:
+        """What the run left that a job was answered from."""
+        return cls(answered.logs, answered.artifacts, answered.progress)
+
+
+def repeated(job: Job, answered: KnownResult, stage: Stage, domain: Domain) -> JobExit:
+    """The end of a job that took nothing, since an earlier run has its result. What is relative to the baseline of
+    that run's campaign is computed anew."""
+    told = dict(answered.evaluation.metrics)
+    if stage.baseline_seeds:
+        told.pop(domain.spec.fitness.metric, None)
+    end = ended(job, Outcome.SCORED, "")
+    return replace(end, metrics=told, environment=answered.evaluation.environment)
 
 
 def ended(job: Job, outcome: Outcome, reason: str) -> JobExit:

@@ -12,13 +12,15 @@ import signal
 import sys
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..database import baselines, campaigns, experiments, judgements, nodes, progress
+from ..database import baselines, campaigns, experiments, judgements, nodes, progress, results
 from ..database.connection import Reader, Transaction
 from ..database.experiments import Job, StoredFile
 from ..database.map_elites import appraisal, archive
+from ..database.results import KnownResult
 from ..database.seed_key import seed_key
 from ..database.workspace import Workspace
 from ..domains.loader import Domain, find_domain
@@ -30,18 +32,19 @@ from ..evolution.progress import Point
 from ..evolution.samplers import MAP_ELITES
 from . import cgroups
 from .cascade import End, Measure, Step, next_step
-from .endings import as_evaluation, ended, last_words, logs, lost
+from .endings import Left, as_evaluation, ended, last_words, logs, lost, repeated
 from .holding import suspected
 from .interpreter import Interpreter, describe_interpreter
 from .isolation import Isolation, Tier
 from .isolation.choice import find_isolation
-from .jobs import JobExit, JobFolder
+from .jobs import JobExit, JobFolder, write_atomically
 from .measuring import Waits, comparison, measure, order_baseline, standing
 from .nursery import Nursery
 from .preparation import Grant, lay_down_job, requirement_names
 from .processes import end_orphans, remove, send
 from .provenance import DataFingerprints, known_before
 from .references import stop_rules
+from .result_cache import result_key
 
 logger = logging.getLogger(__name__)
 
@@ -409,6 +412,7 @@ class Engineer:
                 raise SandboxUnavailable(f"Domain {domain.name} no longer has the stage {job.stage}.")
             interpreter = self._interpreter(campaign.settings.python or sys.executable, domain)
             node = await nodes.get(self.workspace.read, experiment.node_id)
+            files = await nodes.files(self.workspace.read, experiment.node_id)
             known = await baselines.statistics(self.workspace.read, campaign.id, stage.name)
             lay_down_job(
                 folder,
@@ -416,7 +420,7 @@ class Engineer:
                 instance=campaign.instance,
                 stage=stage,
                 seed=job.seed,
-                files=await nodes.files(self.workspace.read, experiment.node_id),
+                files=files,
                 token=job.token,
                 grant=Grant(
                     isolation=self._isolation(interpreter),
@@ -430,15 +434,34 @@ class Engineer:
                 provenance=await asyncio.to_thread(known_before, domain, self._data),  # it may read gigabytes, once
                 stop_rules=await stop_rules(self.workspace.read, domain.spec, job.stage, node),
             )
-            logger.info("Launching %s", job.folder)
-            self._flights[job.id] = _Flight(job, self._nursery.start(folder))
+            answered = await self._known_result(folder, files) if stage.cache else None
+            if answered is None:
+                logger.info("Launching %s", job.folder)
+                self._flights[job.id] = _Flight(job, self._nursery.start(folder))
         except StorageError:
             raise  # it has not started, and is launched again
         except (EvolveError, OSError) as error:
             await self._settle(job, ended(job, Outcome.INFRASTRUCTURE_ERROR, str(error)))
+        else:
+            if answered is not None:
+                logger.info("Answering %s from e%d", job.folder, answered.evaluation.experiment_id)
+                await self._settle(job, repeated(job, answered, stage, domain), answered)
 
-    async def _settle(self, job: Job, job_exit: JobExit) -> None:
-        """Store what came of a job, then order the next one or close the experiment: in one transaction."""
+    async def _known_result(self, folder: JobFolder, files: Mapping[str, str]) -> KnownResult | None:
+        """An earlier run with the same result; where there is none, the job is marked for this one to become it."""
+        key = result_key(folder, files)
+        write_atomically(folder.result_key, key.encode())
+        known = await results.known(self.workspace.read, key)
+        if known is None or not all(self.workspace.artifacts.holds(file.sha256) for file in known.artifacts):
+            return None
+        return known
+
+    async def _settle(self, job: Job, job_exit: JobExit, answered: KnownResult | None = None) -> None:
+        """Store what came of a job, then order the next one or close the experiment: in one transaction.
+
+        Args:
+            answered: the earlier run whose result it is.
+        """
         folder = self._folder(job)
         experiment = await experiments.get(self.workspace.read, job.experiment_id)
         launch: Job | None = None
@@ -448,12 +471,22 @@ class Engineer:
             own = (await nodes.get(self.workspace.read, experiment.node_id)).is_baseline
             known = await baselines.statistics(self.workspace.read, campaign.id, job.stage)
             evaluation = as_evaluation(job, job_exit, domain, known, own=own)
-            kept = self._keep(folder, job_exit, domain)
+            left = self._left(folder, job_exit, domain) if answered is None else Left.by(answered)
+            reusable = evaluation.outcome is Outcome.SCORED and "stopped_early" not in evaluation.environment
             measured = None
             if evaluation.outcome is Outcome.SCORED and campaign.settings.sampler == MAP_ELITES:
                 measured = await appraisal.appraise(self.workspace.read, campaign.id, [experiment.node_id])
             async with self.workspace.transaction() as tx:
-                if await experiments.settle_job(tx, job, evaluation, logs(folder), kept, folder.read_progress()):
+                if await experiments.settle_job(
+                    tx,
+                    job,
+                    evaluation,
+                    left.logs,
+                    left.artifacts,
+                    left.progress,
+                    result_key=folder.read_result_key() if reusable else None,
+                    cached_from=answered.evaluation_id if answered is not None else None,
+                ):
                     self._flights.pop(job.id, None)  # its slots are free for its own next stage
                     step = await self._next_step(tx, experiment, domain)
                     launch = await self._advance(tx, experiment, campaign, domain, step)
@@ -488,6 +521,9 @@ class Engineer:
             self._flights.pop(job.id, None)
             self._seen_version = -1
             await remove(self._folder(job).path)
+
+    def _left(self, folder: JobFolder, job_exit: JobExit, domain: Domain) -> Left:
+        return Left(logs(folder), self._keep(folder, job_exit, domain), folder.read_progress())
 
     def _keep(self, folder: JobFolder, job_exit: JobExit, domain: Domain) -> list[StoredFile]:
         mime_types = {f"result/{artifact.file}": artifact.mime_type for artifact in domain.spec.artifacts}

@@ -161,8 +161,8 @@ class _Judge:
         files = await nodes.files(self.workspace.read, self.node.id)
         kept = {file.name: file.sha256 for file in await experiments.artifacts(self.workspace.read, run.id)}
         instance, seed = self.campaign.instance, run.evaluation.seed
-        told = comparison(self.baseline, own=self.node.is_baseline)
-        ran = await self._work(lambda: self.bench.run(files, instance, seed, told))
+        compared = comparison(self.baseline, own=self.node.is_baseline)
+        ran = await self._work(lambda: self.bench.run(files, instance, seed, compared))
         check = self._compared(run, ran.end, rerun=True)
         if ran.end.outcome is not Outcome.SCORED:
             return check
