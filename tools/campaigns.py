@@ -20,6 +20,7 @@ from ..evolution.novelty.likeness import Profile
 from ..evolution.novelty.outline import outline_of
 from ..evolution.text import accepted, excerpt
 from .answers import Answer, Detail, answer, anticipated, without_none
+from .baseline import relative_fields
 from .judge_endpoint import JudgeEndpoint
 from .judgement import rubric_fields
 from .knowledge import seed_items
@@ -135,7 +136,7 @@ class CampaignTools:
                 campaign_id=campaign_id,
                 node_id=node_id,
                 stage=chosen.spec.default_stage,
-                seeds=[seed + place for place in range(seeds)],
+                seeds=[seed + place for place in range(_seeds_of_baseline(chosen, seeds))],
             )
         self._laboratory.wake_engineer()
         return answer(
@@ -250,6 +251,12 @@ async def refuse_over_budget(tx: Transaction, campaign: Campaign) -> None:
         )
 
 
+def _seeds_of_baseline(domain: Domain, seeds: int) -> int:
+    """More than candidates get, where their scores are relative to it."""
+    stage = domain.spec.stage(domain.spec.default_stage)
+    return max(seeds, stage.baseline_seeds) if stage is not None else seeds
+
+
 def _given(settings: CampaignSettings, options: CampaignOptions) -> dict[str, Any]:
     """The options that the caller named, with what stays of the others."""
     changes = {name: getattr(options, name) for name in options.model_fields_set}
@@ -287,6 +294,8 @@ def _domain_fields(domain: Domain, *, full: bool) -> dict[str, Any]:
                     "name": stage.name,
                     "cpu_seconds": stage.cpu_seconds,
                     "gpus": stage.gpus or None,
+                    "baseline_seeds": stage.baseline_seeds or None,
+                    "cache": stage.cache or None,
                     "on_request": stage.on_request or None,
                     "about": stage.description if full else None,
                 }
@@ -294,7 +303,8 @@ def _domain_fields(domain: Domain, *, full: bool) -> dict[str, Any]:
             for stage in spec.stages
         ],
         "default_stage": spec.default_stage,
-        "fitness": f"{spec.fitness.direction} {spec.fitness.metric}",
+        "fitness": f"{spec.fitness.direction} {spec.fitness.metric}"
+        + (", relative to the baseline" if spec.fitness.relative is not None else ""),
     }
     if full:
         rubric = rubric_fields(spec.judge) if spec.judge is not None else None
@@ -305,6 +315,12 @@ def _domain_fields(domain: Domain, *, full: bool) -> dict[str, Any]:
             "candidate": {"entry": spec.candidate.entry, "max_files": spec.candidate.max_files},
             "metrics": {name: metric.description for name, metric in spec.metrics.items()},
             "measures": {measure.name: _range_of(measure) for measure in spec.archive_measures()},
+            "relative": relative_fields(spec.fitness.relative) if spec.fitness.relative is not None else None,
+            "alarms": [
+                f"{alarm.direction} {alarm.metric}: more than {alarm.margin:.0%} better than the best is held"
+                for alarm in spec.quarantine.alarms
+            ]
+            or None,
             "early_stops": [f"{rule.resolved().name}: {rule.outcome}" for rule in spec.stop] or None,
             "judge": rubric,
             "brief": domain.brief[: 9000 - (len(str(rubric)) if rubric is not None else 0)],
