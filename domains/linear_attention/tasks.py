@@ -20,8 +20,9 @@ where it differs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -342,3 +343,12 @@ class Compression:
 TASKS: dict[str, type[Task]] = {
     task.name: task for task in (Recall, Overwrite, Mqar, FuzzyRecall, SelectiveCopying, Compression)
 }
+
+
+def from_parameters(name: str, parameters: Mapping[str, Any]) -> Task:
+    """The task with the options that the parameters NAME_OPTION give, say `recall_keys = 32`."""
+    if name not in TASKS:
+        raise ValueError(f"Expected a task among {', '.join(TASKS)}, but got {name!r}.")
+    kind = TASKS[name]
+    options = [option.name for option in fields(kind)]  # type: ignore[arg-type]
+    return kind(**{option: parameters[f"{name}_{option}"] for option in options if f"{name}_{option}" in parameters})
