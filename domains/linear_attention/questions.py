@@ -25,7 +25,7 @@ class Questions(NamedTuple):
     tokens: np.ndarray
     """(rows, length) int64."""
     positions: np.ndarray
-    """(rows, questions) int64: what the model predicts there is the answer. Rows with fewer questions repeat the last."""
+    """(rows, questions) int64: the answer is predicted there. Rows with fewer questions repeat the last."""
     labels: np.ndarray
     """(rows, questions) int64."""
     weights: np.ndarray
@@ -62,10 +62,10 @@ def of_text(
 ) -> Questions:
     """Questions about the next token of held-out text.
 
-    A row is `questions` segments of different places in the text, each ending right before the token that is asked: what
-    comes behind belongs to another segment, so that no answer stands in the row. The first segment has about half of the
-    row. `askable`: places that may be asked, all where None. `word_start`: a word that is cut by the start of a segment is
-    blanked out, so that nobody can gain by knowing what it was.
+    A row is `questions` segments of different places in the text, each ending right before the token that is asked:
+    what comes behind belongs to another segment, so that no answer stands in the row. The first segment has about half
+    of the row. `askable`: places that may be asked, all where None. `word_start`: a word that is cut by the start of a
+    segment is blanked out, so that nobody can gain by knowing what it was.
     """
     ends = _segment_ends(rng, rows, length, questions)
     starts = np.concatenate([np.zeros((rows, 1), dtype=np.int64), ends[:, :-1]], axis=1)
