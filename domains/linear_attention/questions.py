@@ -37,7 +37,11 @@ class Questions(NamedTuple):
 def of_task(task: Task, rng: np.random.Generator, rows: int, length: int) -> Questions:
     """Questions of a synthetic task; `rows` is even."""
     tokens, targets = _twins(task, rng, rows, length)
-    positions = [_thinned(np.flatnonzero(row != NOT_ASKED)) for row in targets]
+    # Of many questions, the same ones in both twins.
+    chances = np.repeat(rng.random((rows // 2, length)), 2, axis=0)
+    positions = [
+        _thinned(np.flatnonzero(row != NOT_ASKED), chance) for row, chance in zip(targets, chances, strict=True)
+    ]
     most = max(len(places) for places in positions)
     padded = np.zeros((rows, most), dtype=np.int64)
     weights = np.zeros((rows, most))
@@ -101,10 +105,8 @@ def _twins(task: Task, rng: np.random.Generator, rows: int, length: int) -> tupl
     )
 
 
-def _thinned(places: np.ndarray) -> np.ndarray:
-    if len(places) <= MOST_TASK_QUESTIONS:
-        return places
-    return places[np.linspace(0, len(places) - 1, MOST_TASK_QUESTIONS).round().astype(int)]
+def _thinned(places: np.ndarray, chances: np.ndarray) -> np.ndarray:
+    return np.sort(places[np.argsort(chances[places])[:MOST_TASK_QUESTIONS]])
 
 
 def _segment_ends(rng: np.random.Generator, rows: int, length: int, questions: int) -> np.ndarray:
@@ -165,12 +167,12 @@ def _paired(
     place = np.argsort(order)
     pairs = []
     for even in range(0, rows, 2):
-        for question in range(positions.shape[1]):
-            at = positions[even, question]
-            same = at == positions[even + 1, question] and at < same_until[even // 2]
-            if same and weights[even, question] and weights[even + 1, question]:
-                pairs.append((place[even], question, place[even + 1], question))
-                weights[even + 1, question] = 0
+        asked = {positions[even, question]: question for question in np.flatnonzero(weights[even])}
+        for other in np.flatnonzero(weights[even + 1]):
+            question = asked.get(positions[even + 1, other])
+            if question is not None and positions[even, question] < same_until[even // 2]:
+                pairs.append((place[even], question, place[even + 1], other))
+                weights[even + 1, other] = 0
     return Questions(
         tokens[order], positions[order], labels[order], weights[order], np.asarray(pairs, dtype=np.int64).reshape(-1, 4)
     )
