@@ -87,7 +87,7 @@ def test_looking_up_the_files_gains_nothing(library):
     text = corpus.rewritten(held_out, words, rng)
     ours = questions.of_text(rng, text.tokens, text.askable, **ask)
 
-    # The attack is a good one: it finds the files, and where words are renamed one to one it knows the words that come again.
+    # The attack is a good one: it finds the files, and where words are renamed one to one it knows which come again.
     saved, found = gain(naive, words, counts, held_out)
     assert found > 0.8 * naive.weights.sum()
     assert saved > 0.04
