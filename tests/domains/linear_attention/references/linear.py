@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from einops import rearrange
 from fla.modules import RMSNorm, ShortConvolution
-from fla.ops.linear_attn import chunk_linear_attn
+from fla.ops.simple_gla import chunk_simple_gla
 from torch import nn
 
 
@@ -29,7 +29,7 @@ class LinearAttention(nn.Module):
     def forward(self, hidden_states: torch.Tensor, attention_mask=None, past_key_values=None, **kwargs: Any):
         qkv = self.qkv_conv1d(self.qkv_proj(hidden_states))[0]
         q, k, v = rearrange(qkv, "b t (n h d) -> n b t h d", n=3, h=self.num_heads).unbind(0)
-        o, _ = chunk_linear_attn(F.elu(q) + 1, F.elu(k) + 1, v, normalize=False)
+        o, _ = chunk_simple_gla(F.elu(q) + 1, F.elu(k) + 1, v)
         return self.o_proj(rearrange(self.o_norm(o), "b t h d -> b t (h d)")), None, past_key_values
 
 
