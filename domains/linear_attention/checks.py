@@ -58,7 +58,7 @@ def run_checks(
     compared = reference or Yardstick
     findings: list[Finding] = []
     try:
-        with at_most(cpu_seconds, "construction and a first pass"):
+        with at_most(cpu_seconds / 4, "construction and a first pass over 128 tokens"):
             ran = find_precision(make, width, heads, seed, device, precision)
             subject = Subject(make, width, heads, seed, ran, device)
             beside = Subject(compared, width, heads, seed, find_precision(compared, width, heads, seed, device), device)
