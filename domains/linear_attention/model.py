@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 from mixers import Maker, Refused
 from torch import Tensor, nn
 
@@ -77,7 +77,7 @@ class LanguageModel(nn.Module):
         self.blocks = nn.ModuleList(Block(width, make(width, heads, index), mlp_width) for index in range(layers))
         self.norm = nn.RMSNorm(width, eps=1e-5)
         self.head = nn.Linear(width, vocabulary, bias=False)
-        self._initialise(layers)
+        self._initialise()
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(batch, length) int64 -> (batch, length, vocabulary) float32."""
@@ -91,13 +91,9 @@ class LanguageModel(nn.Module):
         losses = [getattr(block.mixer, "auxiliary_loss", None) for block in self.blocks]
         return sum((loss for loss in losses if loss is not None), start=self.norm.weight.new_zeros(()))
 
-    def _initialise(self, layers: int) -> None:
-        """The skeleton alone: a mixer's own initialisation is part of the candidate."""
-        nn.init.normal_(self.embedding.weight, std=1.0)
-        nn.init.normal_(self.head.weight, std=1 / math.sqrt(self.head.in_features))
-        for block in self.blocks:
-            nn.init.normal_(block.mlp.gate_and_up.weight, std=1 / math.sqrt(block.mlp.gate_and_up.in_features))
-            nn.init.normal_(block.mlp.down.weight, std=1 / math.sqrt(block.mlp.down.in_features * 2 * layers))
+    def _initialise(self) -> None:
+        """Embeddings small and the rest as PyTorch does it. A mixer's own initialisation is part of the candidate."""
+        nn.init.normal_(self.embedding.weight, std=0.02)
 
 
 def parameters_of(module: nn.Module) -> int:
