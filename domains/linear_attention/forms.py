@@ -7,13 +7,16 @@ report.json, as the harness writes it:
      "device": "cpu", "precision": "fp32",                       or "bf16"
      "findings": [{"check": "causality", "verdict": "passed", "value": 1e-7, "limit": 1e-5, "sentence": "..."}, ...],
      "parameters": 123456, "parameter_ratio": 1.02,              of the model; of a block, over the baseline's
-     "cost_exponent": 1.01, "cost_ratio": 1.3,                   of length; baseline's tokens per CPU second over its own
+     "cost_exponent": 1.01, "cost_ratio": 1.3,                   baseline's tokens per CPU second over the candidate's
      "tasks": {"recall": {"steps": 180, "tokens": 737280,
-                          "losses": {"50": 1.2, "75": 0.4, "100": 0.1},   on questions of its own, of the audit's kind
-                          "curve": [[1, 2.8], [2, 2.7], ...]}}}           step and training loss, at most 1,000 points
+                          "losses": {"50": 1.2, "75": 0.4, "100": 0.1},
+                          "curve": [[1, 2.8], [2, 2.7], ...]}}}   step and training loss, at most 1,000 points
 
-Where a check refused, `findings` are all that is needed. All of it is a claim. predictions.npz has one array
-`TASK@PERCENT` for each task and checkpoint: float32 logits (rows, questions, vocabulary), as np.savez writes them.
+Where a check refused, `findings` are all that is needed. `losses` are over questions like those of the audit: for the
+synthetic tasks the training loss around the checkpoint will do, since each of its batches is new. For text, where
+training asks everywhere and the audit inside words, they may be null. All of it is a claim. predictions.npz has one
+array `TASK@PERCENT` for each task and checkpoint: float32 logits (rows, questions, vocabulary), as np.savez writes
+them.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ LARGEST_REPORT = 1_000_000
 MOST_FINDINGS, LONGEST_SENTENCE, MOST_POINTS = 200, 600, 1_000
 VERDICTS = ("passed", "warning", "flagged", "refused")
 PRECISIONS = ("fp32", "bf16")
+LANGUAGE_MODEL = "lm"
 
 REQUIRED_CHECKS = (
     "constructor",
@@ -87,6 +91,7 @@ class Claim(NamedTuple):
     steps: int
     tokens: int
     losses: dict[str, float]
+    """By checkpoint; empty where nothing comparable was claimed."""
     curve: list[tuple[float, float]]
 
 
@@ -126,7 +131,8 @@ def read_report(path: Path, tasks: Sequence[str], checkpoints: Sequence[str]) ->
 def read_predictions(path: Path, shapes: Mapping[str, tuple[int, int, int]]) -> dict[str, np.ndarray]:
     """Exactly these arrays of float32, each finite. Raises Refusal for whatever else the file is.
 
-    Reads the .npy headers itself and no more bytes than the shapes allow: nothing is unpickled, nothing can unpack to more.
+    Reads the .npy headers itself and no more bytes than the shapes allow: nothing is unpickled, nothing can unpack to
+    more.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -137,9 +143,7 @@ def read_predictions(path: Path, shapes: Mapping[str, tuple[int, int, int]]) -> 
                     f"{_short([entry.filename for entry in entries[:12]])}."
                 )
             return {
-                entry.filename.removesuffix(".npy"): _array(
-                    archive, entry, shapes[entry.filename.removesuffix(".npy")]
-                )
+                entry.filename.removesuffix(".npy"): _array(archive, entry, shapes[entry.filename.removesuffix(".npy")])
                 for entry in entries
             }
     # What zipfile and zlib raise over bytes that are no archive, or a cut, encrypted or exotic one.
@@ -149,9 +153,7 @@ def read_predictions(path: Path, shapes: Mapping[str, tuple[int, int, int]]) -> 
         raise Refusal(f"predictions: Expected an .npz file, but got {_short(error)}.") from error
 
 
-_HEADER = re.compile(
-    rb"\{'descr': '<f4', 'fortran_order': False, 'shape': \((\d{1,9}), (\d{1,9}), (\d{1,9})\), \} *\n"
-)
+_HEADER = re.compile(rb"\{'descr': '<f4', 'fortran_order': False, 'shape': \((\d{1,9}), (\d{1,9}), (\d{1,9})\), \} *\n")
 
 
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, shape: tuple[int, int, int]) -> np.ndarray:
@@ -216,10 +218,10 @@ def _finding(item: Any) -> Finding:
 
 def _claim(value: dict[str, Any], task: str, checkpoints: Sequence[str]) -> Claim:
     steps, tokens = (int(_number(value.get(name), f"{task}.{name}", 1, 1e15)) for name in ("steps", "tokens"))
-    claimed = _object(value, "losses")
-    losses = {
-        at: _number(claimed.get(at), f"{task}.losses.{at}", 0, HIGHEST_LOSS) for at in checkpoints
-    }
+    losses: dict[str, float] = {}
+    if task != LANGUAGE_MODEL or value.get("losses") is not None:
+        claimed = _object(value, "losses")
+        losses = {at: _number(claimed.get(at), f"{task}.losses.{at}", 0, HIGHEST_LOSS) for at in checkpoints}
     curve = value.get("curve")
     if not isinstance(curve, list) or len(curve) > MOST_POINTS:
         raise Refusal(f"report: Expected {task}.curve to be a list of at most {MOST_POINTS} points.")
