@@ -1,4 +1,4 @@
-"""Log-probabilities of continuations -> accuracies, as lm-evaluation-harness counts them. For the evaluator: numpy only.
+"""Log-probabilities of continuations -> accuracies, as lm-evaluation-harness counts them. For the evaluator: no torch.
 
 `acc`: the right choice has the highest log-probability. `acc_norm`: the highest per character of the choice.
 """

@@ -8,19 +8,18 @@ Runs by hand, where there is a network, lm_eval and the tokenizer; the sandbox t
                              each request ends; `continuations`, how many of its tokens are the continuation
     hidden/downstream.json   which requests are the choices of a document, and which choice is right
 
-Requests are sorted and each is asked once, so their order tells nothing. Only tasks with choices are taken: where the one
-continuation asked is the answer itself (as in lambada) or where text is generated, a candidate would be told, or judged by
-what it says of itself.
+Requests are sorted and each is asked once, so their order tells nothing. Only tasks with choices are taken: where the
+one continuation asked is the answer itself (as in lambada), or where text is generated, a candidate would be told the
+answer, or be judged by what it says of itself.
 """
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from downstream import Encode
+from downstream import Encode, known_tasks
 
 NEVER = -1e6
 """Log-probability of choices that are not taken, when a task is asked which of them is right."""
@@ -34,9 +33,8 @@ def loaded(tasks: Sequence[str], limit: int | None, include: Path | None) -> dic
     Raises ValueError for a task without choices.
     """
     from lm_eval.evaluator_utils import get_sample_size
-    from lm_eval.tasks import TaskManager
 
-    found = TaskManager(include_path=str(include) if include else None).load(list(tasks))["tasks"]
+    found = known_tasks(include).load(list(tasks))["tasks"]
     for name, task in found.items():
         if task.OUTPUT_TYPE != "multiple_choice":
             raise ValueError(f"Expected tasks with choices, but {name} is one of {task.OUTPUT_TYPE}. Leave it out.")
