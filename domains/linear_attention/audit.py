@@ -1,4 +1,4 @@
-"""Held-out answers against logits: losses, accuracy, whether twins are answered alike, and whether claims are borne out."""
+"""Held-out answers against logits: losses, accuracy, whether twins are answered alike, whether claims are borne out."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ import numpy as np
 from forms import Refusal
 
 TWINS_ALIKE = {"fp32": 1e-3, "bf16": 3e-2}
-"""Largest difference between the logits of twins, over the spread of logits there. Honest models in fp32 stay under 1e-5.
-The precision is a claim; 3e-2, some eight roundings of bf16, is what a lie about it can gain, and no answer is behind it."""
+"""Largest difference between the logits of twins, over their spread; see `Audit.twin_gap`.
+
+Honest models in fp32 stay under 1e-5. The precision is a claim: who lies about it gains 3e-2, some eight roundings of
+bf16, and no answer stands where that little could be seen.
+"""
 
 CLAIM_DEVIATIONS, CLAIM_MARGIN = 6.0, 0.1
-"""A claim may be better than the audit by so many standard errors and nats (twice as much where it has little to go by)."""
+"""A claim may be better than the audit by so many standard errors of their difference and so many nats."""
 
-TEXT_MARGIN = 0.5
-"""In nats, for text: the process asks about text that it has learnt from."""
+TEXT_FACTOR, TEXT_MARGIN = 3.0, 1.0
+"""For text the audit may be so many times the claim and so many nats more: training asks everywhere and about text that
+it learns from, the audit inside words and about other text."""
 
 AT_ONCE = 1 << 22
 """Numbers that are worked on at a time, in float64."""
@@ -81,8 +85,8 @@ def audit(logits: np.ndarray, hidden: Hidden) -> Audit:
 def _losses(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cross entropy in nats and whether the label is the one largest logit, each (rows, questions).
 
-    log softmax(z)[y] = (z_y - max z) - log sum exp(z - max z): nothing overflows in float64, whatever float32 holds. A tie
-    is no right answer: a model that says the same for all tokens knows nothing.
+    log softmax(z)[y] = (z_y - max z) - log sum exp(z - max z): nothing overflows in float64, whatever float32 holds. A
+    tie is no right answer: a model that says the same for all tokens knows nothing.
     """
     shifted = logits.astype(np.float64)
     shifted -= shifted.max(axis=-1, keepdims=True)
@@ -110,19 +114,20 @@ def check_twins(name: str, audited: Audit, precision: str) -> None:
     """Raises Refusal where the model answered twins differently."""
     if audited.twin_gap > TWINS_ALIKE[precision]:
         raise Refusal(
-            f"causality: Expected the same logits for rows that are the same up to the question, but those of {name} differ "
-            f"by {audited.twin_gap:.2g} of their spread; {TWINS_ALIKE[precision]:g} is allowed. "
-            "The trained model looks ahead or across the batch, or its answers change from call to call."
+            f"causality: Expected the same logits for rows that are the same up to the question, but those of {name} "
+            f"differ by {audited.twin_gap:.2g} of their spread; {TWINS_ALIKE[precision]:g} is allowed. The trained "
+            "model looks ahead or across the batch, or its answers change from call to call."
         )
 
 
 def check_claim(name: str, audited: Audit, claimed: float, is_text: bool) -> None:
     """Raises Refusal where the training process claimed a loss that its model does not have."""
-    margin = CLAIM_DEVIATIONS * math.hypot(audited.standard_error, audited.standard_error)
-    margin += TEXT_MARGIN if is_text else CLAIM_MARGIN
-    if audited.loss - claimed > margin:
+    # The claim is a mean over questions too, of about as many.
+    noise = CLAIM_DEVIATIONS * math.sqrt(2) * audited.standard_error
+    allowed = TEXT_FACTOR * claimed + TEXT_MARGIN if is_text else claimed + CLAIM_MARGIN
+    if audited.loss > allowed + noise:
         raise Refusal(
-            f"audit: Expected a loss of about {claimed:.4g} nats, as training reported for {name}, but on held-out questions "
-            f"the model has {audited.loss:.4g} +- {audited.standard_error:.2g}. It knew answers in training that it has no "
-            "way to know here."
+            f"audit: Expected a loss of about {claimed:.4g} nats, as training reported for {name}, but on held-out "
+            f"questions the model has {audited.loss:.4g} +- {audited.standard_error:.2g}. It knew answers in training "
+            "that it has no way to know here."
         )

@@ -51,6 +51,4 @@ def _row(name: str, value: float, of: Baseline | None) -> Comparison:
         return Comparison(name, value)
     difference = value - of.mean
     above_rounding = of.sd > 1e-12 * max(1.0, abs(of.mean))
-    return Comparison(
-        name, value, of.mean, of.sd, of.seeds, difference, difference / of.sd if above_rounding else None
-    )
+    return Comparison(name, value, of.mean, of.sd, of.seeds, difference, difference / of.sd if above_rounding else None)

@@ -81,7 +81,10 @@ def _measured(audits: Audits, hidden: dict[str, Hidden], report: Report) -> dict
         if task == LANGUAGE_MODEL:
             metrics["lm_bpb"] = last.loss / math.log(2) / hidden[task].bytes_per_token
     everything = [(task, at, found) for task, found_at in audits.items() for at, found in found_at.items()]
-    metrics["audit_gap"] = max(found.loss - report.claims[task].losses[at] for task, at, found in everything)
+    # What training says of text is about other questions, and no gap to compare.
+    alike = [(task, at, found) for task, at, found in everything if task != LANGUAGE_MODEL]
+    if alike:
+        metrics["audit_gap"] = max(found.loss - report.claims[task].losses[at] for task, at, found in alike)
     metrics["twin_gap"] = max(found.twin_gap for _, _, found in everything)
     return metrics
 
@@ -93,14 +96,13 @@ def _leave_artifacts(
     told = {
         **of,
         "kernels": report.kernels,
-        "device": report.device,
         "precision": report.precision,
         "metrics": [row._asdict() for row in rows],
         "findings": [finding._asdict() for finding in report.findings],
     }
     (result / "comparison.json").write_text(json.dumps(told, indent=1, allow_nan=False))
     title = f"Stage {of['stage']}, seed {of['seed']}"
-    note = f"{report.kernels} kernels, {report.device}, {report.precision}"
+    note = f"{report.kernels} kernels, {report.precision}"
     (result / "table.svg").write_text(draw_table(title, note, rows, report.findings))
     (result / "curves.svg").write_text(draw_curves(title, note, audits, report.claims, rows))
 
