@@ -13,15 +13,14 @@ context anew for every token: a mixer's state is not carried on, since candidate
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from downstream_requests import Encode, known_tasks, read
 from torch import Tensor, nn
 
-Encode = Callable[[str], list[int]]
 Decode = Callable[[list[int]], str]
 Pair = tuple[Sequence[int], Sequence[int]]
 """Tokens of a context, at least one, and of a continuation, at least one."""
@@ -76,6 +75,23 @@ def score(
             greedy[index] = bool((asked.argmax(-1) == continuation).all().item())
     model.train(was_training)
     return sums, greedy
+
+
+def answer(job: Path, model: nn.Module, vocabulary: int, **how: Any) -> None:
+    """Answer the requests in job/inputs: writes job/out/downstream.npz, `log_probabilities` (requests,) float64.
+
+    `how`: length, rows, device and precision, as for `score`. Raises ValueError where the requests are of another
+    tokenizer, as far as their ids tell.
+    """
+    pairs = read(job / "inputs")
+    largest = max(max(*context, *continuation) for context, continuation in pairs)
+    if largest >= vocabulary:
+        raise ValueError(
+            f"Expected requests with token ids below {vocabulary}, those of the token file, but got {largest}. "
+            "Make them with the same tokenizer.json as the token file."
+        )
+    sums, _ = score(model, pairs, **how)
+    np.savez(job / "out" / "downstream.npz", log_probabilities=sums)
 
 
 def generate(
@@ -154,14 +170,6 @@ def adapter(
             return answers
 
     return Model()
-
-
-@cache
-def known_tasks(include: Path | None) -> Any:
-    """lm_eval's own tasks and those of a folder, by name; reading them takes seconds."""
-    from lm_eval.tasks import TaskManager
-
-    return TaskManager(include_path=str(include) if include else None)
 
 
 def evaluate(

@@ -18,7 +18,7 @@ sys.path[:0] = [str(FOLDER), str(Path(__file__).parent)]
 
 import downstream  # noqa: E402
 import downstream_requests as requests  # noqa: E402
-from accuracy import accuracies  # noqa: E402
+from accuracy import accuracies, judge  # noqa: E402
 from small_model import SmallModel  # noqa: E402
 
 HOW = {"length": 24, "device": torch.device("cpu"), "precision": "fp32"}
@@ -111,9 +111,45 @@ def test_generation_is_greedy_and_ends_before_a_stop():
 
 def test_what_is_written_is_read_again(tmp_path):
     pairs = [((1, 2, 3), (4,)), ((5,), (6, 7)), ((8, 9), (1, 2, 3))]
-    requests.save(tmp_path, pairs, {"t": []})
-    assert requests.read(tmp_path / "inputs" / "downstream.npz") == [(list(a), list(b)) for a, b in pairs]
+    requests.save(tmp_path / "inputs", tmp_path / "hidden", pairs, {"t": []})
+    assert requests.read(tmp_path / "inputs") == pairs
     assert json.loads((tmp_path / "hidden" / "downstream.json").read_text()) == {"t": []}
+
+
+def test_a_generator_hands_on_the_tasks_of_the_stage_alone(tmp_path):
+    pairs = [((1,), (2,)), ((1,), (3,)), ((4,), (5, 6)), ((7,), (8,))]
+    documents = {
+        "one": [{"requests": [0, 2], "characters": [1, 2], "right": [True, False]}],
+        "two": [{"requests": [2, 3], "characters": [2, 1], "right": [False, True]}],
+    }
+    requests.save(tmp_path / "inputs", tmp_path / "hidden", pairs, documents)
+    requests.carry(tmp_path, ["two"])
+    assert requests.read(tmp_path / "out" / "inputs") == pairs[2:]
+    hidden = json.loads((tmp_path / "out" / "hidden" / "downstream.json").read_text())
+    assert hidden == {"two": [{"requests": [0, 1], "characters": [2, 1], "right": [False, True]}]}
+    with pytest.raises(ValueError, match=r"Expected requests of three, but got those of one, two. Make them with"):
+        requests.carry(tmp_path, ["three"])
+    with pytest.raises(ValueError, match=r"in data/inputs and data/hidden, but got none\. Make them"):
+        requests.carry(tmp_path / "elsewhere", ["one"])
+
+
+def test_a_model_answers_in_a_file_that_the_evaluator_judges(tmp_path):
+    pairs = [((1,), (2,)), ((1, 5), (3, 4)), ((4,), (5, 6))]
+    requests.save(tmp_path / "inputs", tmp_path / "hidden", pairs, HIDDEN)
+    (tmp_path / "out").mkdir()
+    model = SmallModel()
+    downstream.answer(tmp_path, model, 17, rows=2, **HOW)
+    (tmp_path / "out").rename(tmp_path / "outputs")
+    expected, _ = downstream.score(model, pairs, rows=2, **HOW)
+    assert judge(tmp_path) == accuracies(expected, HIDDEN)
+    with pytest.raises(ValueError, match=r"Expected requests with token ids below 6, .* but got 6"):
+        downstream.answer(tmp_path, model, 6, rows=2, **HOW)
+    np.savez(tmp_path / "outputs" / "downstream.npz", log_probabilities=np.array([{}, {}, {}]))
+    with pytest.raises(ValueError, match=r"Expected downstream.npz with an array log_probabilities, but"):
+        judge(tmp_path)
+    (tmp_path / "outputs" / "downstream.npz").write_bytes(b"PK nothing")
+    with pytest.raises(ValueError, match=r"Expected downstream\.npz"):
+        judge(tmp_path)
 
 
 HIDDEN = {
@@ -147,7 +183,7 @@ def test_answers_of_another_form_are_no_accuracy(answers, words):
 
 def test_nothing_of_it_needs_lm_eval_until_a_task_is_asked_for():
     program = f"import sys; sys.path.insert(0, {str(FOLDER)!r}); sys.modules['lm_eval'] = None; " + (
-        "import downstream, downstream_requests, accuracy"
+        "import accuracy, downstream_requests; assert 'torch' not in sys.modules; import downstream"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
@@ -175,17 +211,19 @@ def capitals(tmp_path):
 def test_accuracies_from_requests_without_answers_are_those_of_lm_eval(capitals, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(capitals / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    model = SmallModel(seed=5)
-    language_model = downstream.adapter(model, encode, lambda tokens: "", END, length=64, rows=5)
+    model = SmallModel(256, seed=5)
+    language_model = downstream.adapter(
+        model, lambda text: list(text.encode()), lambda tokens: "", END, length=64, rows=5
+    )
     expected = downstream.evaluate(language_model, ["capitals"], limit=10, include=capitals)["capitals"]
 
-    tasks = requests.loaded(["capitals"], 10, capitals)
-    pairs, hidden = requests.record(tasks, encode, END)
-    requests.save(capitals, pairs, hidden)
+    requests.main(["--tasks", "capitals", "--limit", "10", "--include", str(capitals), "--out", str(capitals)])
+    pairs = requests.read(capitals / "inputs")
     assert pairs == sorted(set(pairs))
-    read = requests.read(capitals / "inputs" / "downstream.npz")
-    answers, _ = downstream.score(model, read, length=64, rows=7, device=torch.device("cpu"), precision="fp32")
-    found = accuracies(answers, json.loads((capitals / "hidden" / "downstream.json").read_text()))["capitals"]
+    (capitals / "outputs").mkdir()
+    (capitals / "out").symlink_to("outputs")
+    downstream.answer(capitals, model, 256, length=64, rows=7, device=torch.device("cpu"), precision="fp32")
+    found = judge(capitals)["capitals"]
     assert (found["acc"], found["acc_norm"]) == (expected["acc"], expected["acc_norm"])
     assert found["documents"] == 10
     assert 0.0 < expected["acc"] < 1.0
