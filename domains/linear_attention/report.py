@@ -3,37 +3,26 @@
 All of it is a claim, since the candidate's code runs in the same process. The evaluator reads it with distrust, and scores
 what the checkpoints answer to questions that this process never saw.
 
-    {"format": 1, "stage": str,
-     "refused": null | {"check": str, "sentence": str},
-     "findings": [{"check", "verdict", "value", "limit", "sentence"}],
-     "kernels": {"name", "version", "reason"}, "precision": "fp32" | "bf16",
-     "parameters": int, "parameter_ratio": float, "mlp_width": int, "cost_ratio": float, "cost_exponent": float,
-     "tokens_per_cpu_second": float, "peak_memory_mb": float,          null where they were not measured
-     "tasks": {TASK: {"steps": int, "points": [[step, loss], ...], "claimed": {"50": loss, ...}, "seconds": CPU seconds,
-                      "control": [[step, loss], ...]}}}                control: no mixer, with the baseline only
+forms.py says how the report is read. Beyond what is there it has, for people: `tokens_per_second` and
+`baseline_tokens_per_second` (of a training step, measured in turns; CPU seconds on a CPU), `mlp_width`, `peak_memory_mb`, and
+for each task `control`, the curve of the same model without any mixer, where the candidate is the baseline.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from finding import Finding
+from forms import REQUIRED_CHECKS
 
 FORMAT = 1
 
 MOST_POINTS = 200
 """Points of a curve."""
-
-MEASURES = (
-    "parameters",
-    "parameter_ratio",
-    "mlp_width",
-    "cost_ratio",
-    "cost_exponent",
-    "tokens_per_cpu_second",
-    "peak_memory_mb",
-)
 
 
 class Report:
@@ -44,11 +33,7 @@ class Report:
         self.content: dict[str, Any] = {
             "format": FORMAT,
             "stage": stage,
-            "refused": None,
             "findings": [],
-            "kernels": None,
-            "precision": None,
-            **dict.fromkeys(MEASURES),
             "tasks": {},
         }
 
@@ -59,16 +44,34 @@ class Report:
         report.content = json.loads(report._path.read_text())
         return report
 
-    def refuse(self, check: str, sentence: str) -> None:
+    def add(self, findings: Iterable[Finding], *, only_report: bool = False) -> None:
+        """What checks have found. With `only_report` nothing counts as refused, and checks that then did not run are there."""
+        told = [finding._asdict() for finding in findings]
+        if only_report:
+            ran = {finding["check"] for finding in told}
+            told = [{**one, "verdict": "flagged"} if one["verdict"] == "refused" else one for one in told]
+            told += [_not_run(check) for check in REQUIRED_CHECKS if check not in ran]
+        self.content["findings"] += told
+
+    def refuse(self, finding: Finding) -> None:
         """Nothing will be scored, and why."""
-        self.content["refused"] = {"check": check, "sentence": sentence}
+        known = [one for one in self.content["findings"] if one["check"] != finding.check]
+        self.content["findings"] = [*known, finding._asdict()]
         self.write()
+
+    def value_of(self, check: str) -> float | None:
+        """The figure of a finding."""
+        return next((one["value"] for one in self.content["findings"] if one["check"] == check), None)
 
     def write(self) -> None:
         """Beside, then renamed: whoever reads it finds it whole."""
         beside = self._path.with_suffix(".new")
         beside.write_text(json.dumps(_finite(self.content), indent=1, allow_nan=False))
         beside.replace(self._path)
+
+
+def _not_run(check: str) -> dict[str, Any]:
+    return Finding(check, "flagged", None, None, "Not run: an earlier check refused the candidate.")._asdict()
 
 
 def _finite(value: Any) -> Any:
