@@ -133,7 +133,7 @@ async def start(tx: Transaction, number: int) -> bool:
     experiment = await get(tx, number)
     if experiment.status is ExperimentStatus.QUEUED:
         await tx.execute(
-            "UPDATE experiments SET status = 'running', started_at = ifnull(started_at, ?) WHERE id = ?",
+            "UPDATE experiments SET status = 'running', reason = '', started_at = ifnull(started_at, ?) WHERE id = ?",
             (time.time(), number),
         )
         await nodes.set_status(tx, experiment.node_id, ExperimentStatus.RUNNING)
@@ -147,6 +147,13 @@ async def requeue(tx: Transaction, number: int) -> None:
         "UPDATE experiments SET status = CASE status WHEN 'running' THEN 'queued' ELSE status END,"
         " current_stage = NULL WHERE id = ?",
         (number,),
+    )
+
+
+async def wait(tx: Transaction, number: int, reason: str) -> None:
+    """Say what an experiment in the queue waits for, where that is news: a commit makes every daemon look again."""
+    await tx.execute(
+        "UPDATE experiments SET reason = ? WHERE id = ? AND status = 'queued' AND reason <> ?", (reason, number, reason)
     )
 
 
@@ -213,15 +220,23 @@ async def settle_job(
     logs: Mapping[str, str],
     artifacts: Sequence[StoredFile],
     told: Progress | None = None,
+    *,
+    result_key: str | None = None,
+    cached_from: int | None = None,
 ) -> bool:
-    """Store what came of a job, once: false where somebody has settled it already."""
+    """Store what came of a job, once: false where somebody has settled it already.
+
+    Args:
+        result_key: what the result hangs on, where other runs may be answered from it.
+        cached_from: the evaluation that this one was answered from.
+    """
     if not await tx.execute("DELETE FROM jobs WHERE id = ? AND token = ?", (job.id, job.token)):
         return False
     usage = evaluation.usage
     number = await tx.insert(
         "INSERT INTO evaluations (experiment_id, stage, seed, outcome, reason, score, limit_json, cpu_seconds,"
-        " wall_seconds, gpu_seconds, peak_memory_mb, peak_pids, environment_json, started_at, finished_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " wall_seconds, gpu_seconds, peak_memory_mb, peak_pids, environment_json, started_at, finished_at, result_key,"
+        " cached_from) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             job.experiment_id,
             job.stage,
@@ -238,6 +253,8 @@ async def settle_job(
             json.dumps(evaluation.environment),
             evaluation.started_at,
             evaluation.finished_at,
+            result_key,
+            cached_from,
         ),
     )
     await tx.many(
@@ -315,7 +332,9 @@ async def evaluations(reader: Reader, experiment_ids: Sequence[int]) -> list[Sto
     """Every settled run of some experiments, in order."""
     marks = ", ".join("?" * len(experiment_ids))
     rows = await reader.all(
-        f"SELECT * FROM evaluations WHERE experiment_id IN ({marks}) ORDER BY id", list(experiment_ids)
+        "SELECT v.*, o.experiment_id AS answered_by FROM evaluations AS v LEFT JOIN evaluations AS o"
+        f" ON o.id = v.cached_from WHERE v.experiment_id IN ({marks}) ORDER BY v.id",
+        list(experiment_ids),
     )
     marks = ", ".join("?" * len(rows))
     values = await reader.all(
@@ -450,6 +469,7 @@ def _evaluation(row: Row, metrics: dict[str, float]) -> Evaluation:
             peak_pids=row["peak_pids"],
         ),
         environment=json.loads(row["environment_json"]),
+        cached_from=row["answered_by"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
     )

@@ -200,6 +200,8 @@ class Evaluation(_Model):
     processor, sandbox tier."""
     started_at: float
     finished_at: float
+    cached_from: int | None = None
+    """The experiment whose run answered this one, where a stage with `cache` was not run again."""
 
 
 QuarantineCause = Literal["bound", "outlier"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ..domains.contract import DomainSpec, Stage
+from ..domains.contract import DomainSpec
+from ..domains.stages import Stage
 from ..evolution.errors import DomainError
 from ..evolution.models import Evaluation, Quarantine
 from ..evolution.outcomes import Outcome
@@ -19,6 +20,13 @@ class Step:
 
     stage: Stage
     seed: int
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The baseline has run with every seed at a stage whose scores are relative to it: they can be computed now."""
+
+    stage: Stage
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,8 @@ def next_step(
     evaluations: Sequence[Evaluation],
     has_score: bool,
     quarantine: Quarantine | None = None,
-) -> Step | End:
+    unmeasured: Collection[str] = (),
+) -> Step | Measure | End:
     """What an experiment does next.
 
     Cheaper stages run with the first seed alone, the target with every seed. A node that has a score already has
@@ -49,6 +58,8 @@ def next_step(
         evaluations: what the experiment has been through, in order.
         has_score: whether its node had a score before.
         quarantine: set where the experiment has scored and the score is held; what is left then are the repeats.
+        unmeasured: for an experiment of the baseline, the stages where its statistics are still to be taken. There it
+            runs with all the seeds that these want, also on the way to a dearer stage.
     """
     way = spec.cascade(target)
     if quarantine is not None:
@@ -56,8 +67,11 @@ def next_step(
     aim = way[-1]
     for stage in way[-1:] if aim.on_request and has_score else way:
         may_finish = stage is aim or (stage.when_scored == "finish" and not aim.on_request)
-        step = _at_stage(stage, seeds if may_finish else seeds[:1], evaluations)
-        if isinstance(step, Step):
+        chosen = seeds if may_finish else seeds[:1]
+        if stage.name in unmeasured:
+            chosen = _at_least(stage.baseline_seeds, chosen)
+        step = _at_stage(stage, chosen, evaluations)
+        if not isinstance(step, End):
             return step
         if step.outcome is Outcome.LIMIT and stage is not aim and _only_out_of_time(stage, evaluations):
             continue
@@ -66,15 +80,23 @@ def next_step(
     raise AssertionError("unreachable: the target stage always returns")
 
 
-def _at_stage(stage: Stage, seeds: Sequence[int], evaluations: Sequence[Evaluation]) -> Step | End:
+def _at_least(count: int, seeds: Sequence[int]) -> list[int]:
+    """Some seeds, and those that follow them where they are too few."""
+    first = max(seeds) + 1
+    return [*seeds, *range(first, first + count - len(seeds))]
+
+
+def _at_stage(stage: Stage, seeds: Sequence[int], evaluations: Sequence[Evaluation]) -> Step | Measure | End:
     here = {evaluation.seed: evaluation for evaluation in evaluations if evaluation.stage == stage.name}
     scores: list[float] = []
-    for seed in seeds:
+    for seed in dict.fromkeys([*seeds, *here]):  # what was measured with more seeds counts with all of them
         evaluation = here.get(seed)
         if evaluation is None:
             return Step(stage, seed)
-        if evaluation.outcome is not Outcome.SCORED or evaluation.score is None:
+        if evaluation.outcome is not Outcome.SCORED:
             return End(evaluation.outcome, evaluation.reason, stage.name, None)
+        if evaluation.score is None:
+            continue
         if stage.min_score is not None and evaluation.score < stage.min_score:
             return End(
                 Outcome.REJECTED,
@@ -84,6 +106,8 @@ def _at_stage(stage: Stage, seeds: Sequence[int], evaluations: Sequence[Evaluati
                 None,
             )
         scores.append(evaluation.score)
+    if len(scores) < len(here):
+        return Measure(stage)
     return End(Outcome.SCORED, "", stage.name, mean(scores).value)
 
 

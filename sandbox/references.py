@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from ..database import progress
 from ..database.connection import Reader
-from ..domains.contract import DomainSpec, StopSpec
+from ..domains.contract import DomainSpec
+from ..domains.stops import StopSpec
 from ..evolution.early_stop import Reference, StopRule
 from ..evolution.models import Node
 from ..evolution.progress import Progress
