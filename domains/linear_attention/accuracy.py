@@ -1,11 +1,39 @@
-"""Log-probabilities of continuations -> accuracies, as lm-evaluation-harness counts them. For the evaluator: numpy only.
+"""Log-probabilities of continuations -> accuracies, as lm-evaluation-harness counts them. For the evaluator: no torch.
 
 `acc`: the right choice has the highest log-probability. `acc_norm`: the highest per character of the choice.
 """
 
+import json
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+LARGEST = 50_000_000
+"""Bytes of an array of answers that is read."""
+
+
+def judge(job: Path) -> dict[str, dict[str, float]]:
+    """The accuracies of job/outputs/downstream.npz, held against job/hidden/downstream.json.
+
+    Raises ValueError for a file of any other form than `downstream.answer` writes.
+    """
+    documents = json.loads((job / "hidden" / "downstream.json").read_text())
+    return accuracies(_answers(job / "outputs" / "downstream.npz"), documents)
+
+
+def _answers(path: Path) -> np.ndarray:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > LARGEST:
+            raise ValueError(f"it unpacks to {size} bytes")
+        with np.load(path, allow_pickle=False) as arrays:
+            return np.asarray(arrays["log_probabilities"])
+    # What a candidate leaves may be anything, and zipfile and numpy raise many things over it.
+    except Exception as error:
+        raise ValueError(f"Expected {path.name} with an array log_probabilities, but {error}.") from error
 
 
 def accuracies(answers: np.ndarray, documents: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, float]]:

@@ -19,8 +19,9 @@ bf16, and no answer stands where that little could be seen.
 CLAIM_DEVIATIONS, CLAIM_MARGIN = 6.0, 0.1
 """A claim may be better than the audit by so many standard errors of their difference and so many nats."""
 
-TEXT_MARGIN = 0.5
-"""In nats, for text: the process asks about text that it has learnt from."""
+TEXT_FACTOR, TEXT_MARGIN = 3.0, 1.0
+"""For text the audit may be so many times the claim and so many nats more: training asks everywhere and about text that
+it learns from, the audit inside words and about other text."""
 
 AT_ONCE = 1 << 22
 """Numbers that are worked on at a time, in float64."""
@@ -121,9 +122,10 @@ def check_twins(name: str, audited: Audit, precision: str) -> None:
 
 def check_claim(name: str, audited: Audit, claimed: float, is_text: bool) -> None:
     """Raises Refusal where the training process claimed a loss that its model does not have."""
-    margin = CLAIM_DEVIATIONS * math.hypot(audited.standard_error, audited.standard_error)
-    margin += TEXT_MARGIN if is_text else CLAIM_MARGIN
-    if audited.loss - claimed > margin:
+    # The claim is a mean over questions too, of about as many.
+    noise = CLAIM_DEVIATIONS * math.sqrt(2) * audited.standard_error
+    allowed = TEXT_FACTOR * claimed + TEXT_MARGIN if is_text else claimed + CLAIM_MARGIN
+    if audited.loss > allowed + noise:
         raise Refusal(
             f"audit: Expected a loss of about {claimed:.4g} nats, as training reported for {name}, but on held-out "
             f"questions the model has {audited.loss:.4g} +- {audited.standard_error:.2g}. It knew answers in training "

@@ -1,14 +1,15 @@
 """How a trained model does on the tasks of lm-evaluation-harness (arXiv 2405.14782), in this process.
 
-`score` is all that a model has to do for them: the log-probability of a continuation after a context. Two ways lead to it.
+`score` is all that a model has to do for them: the log-probability of a continuation after a context. Two ways lead to
+it.
 
 - `evaluate` hands lm_eval the model behind its own interface, with tasks by name. The right answers are then in the
   process: for programs that are trusted.
 - A candidate's process must not hold answers. There requests come tokenised from downstream_requests.py, `score` gives
   their log-probabilities, and the evaluator turns these into accuracies (accuracy.py).
 
-Requires lm_eval 0.4 for `adapter` and `evaluate` alone. Nothing is cached and generation computes its whole context anew
-for every token: a mixer's state is not carried on, since candidates need not be able to.
+Only `adapter` and `evaluate` need lm_eval (0.4.13 is tested). Nothing is cached, and generation computes its whole
+context anew for every token: a mixer's state is not carried on, since candidates need not be able to.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from downstream_requests import Encode, known_tasks, read
 from torch import Tensor, nn
 
-Encode = Callable[[str], list[int]]
 Decode = Callable[[list[int]], str]
 Pair = tuple[Sequence[int], Sequence[int]]
 """Tokens of a context, at least one, and of a continuation, at least one."""
@@ -46,7 +47,7 @@ def _logits(model: nn.Module, windows: list[list[int]], device: torch.device, pr
     """(rows, longest, vocabulary) float32. Windows are filled up on the right, where a causal model does not look."""
     longest = max(map(len, windows))
     filled = torch.tensor([window + [0] * (longest - len(window)) for window in windows], device=device)
-    with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+    with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
         return model(filled).float()
 
 
@@ -56,7 +57,7 @@ def score(
     """Log-probabilities of the continuations in nats, (pairs,) float64, and whether each is what greedy decoding gives.
 
     `length`: the longest window that the model was trained on; a longer context loses its beginning. `rows`: of one
-    forward pass. `precision`: "float32" or "bfloat16" (autocast). Raises ValueError for pairs that do not fit.
+    forward pass. `precision`: "fp32" or "bf16" (autocast). Raises ValueError for pairs that do not fit.
     """
     windows = [_window(pair, length) for pair in pairs]
     sums, greedy = np.zeros(len(pairs)), np.zeros(len(pairs), dtype=bool)
@@ -74,6 +75,23 @@ def score(
             greedy[index] = bool((asked.argmax(-1) == continuation).all().item())
     model.train(was_training)
     return sums, greedy
+
+
+def answer(job: Path, model: nn.Module, vocabulary: int, **how: Any) -> None:
+    """Answer the requests in job/inputs: writes job/out/downstream.npz, `log_probabilities` (requests,) float64.
+
+    `how`: length, rows, device and precision, as for `score`. Raises ValueError where the requests are of another
+    tokenizer, as far as their ids tell.
+    """
+    pairs = read(job / "inputs")
+    largest = max(max(*context, *continuation) for context, continuation in pairs)
+    if largest >= vocabulary:
+        raise ValueError(
+            f"Expected requests with token ids below {vocabulary}, those of the token file, but got {largest}. "
+            "Make them with the same tokenizer.json as the token file."
+        )
+    sums, _ = score(model, pairs, **how)
+    np.savez(job / "out" / "downstream.npz", log_probabilities=sums)
 
 
 def generate(
@@ -107,7 +125,7 @@ def adapter(
     length: int,
     rows: int = 16,
     device: torch.device | None = None,
-    precision: str = "float32",
+    precision: str = "fp32",
 ) -> Any:
     """The model as an lm_eval.api.model.LM. `end_of_text` stands before a text that has no context."""
     from lm_eval import utils
@@ -120,15 +138,15 @@ def adapter(
         def eot_token_id(self) -> int:
             return end_of_text
 
-        def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
+        def tok_encode(self, string: str, *_: Any, **__: Any) -> list[int]:
             return encode(string)
 
-        def _loglikelihood_tokens(self, requests: Any, **kwargs: Any) -> list[tuple[float, bool]]:
+        def _loglikelihood_tokens(self, requests: Any, **_: Any) -> list[tuple[float, bool]]:
             pairs = [(context, continuation) for _, context, continuation in requests]
             sums, greedy = score(model, pairs, rows=rows, **how)
             return [(float(total), bool(same)) for total, same in zip(sums, greedy, strict=True)]
 
-        def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
+        def loglikelihood_rolling(self, requests: Any, **_: Any) -> list[float]:
             answers = []
             for request in requests:
                 windows = utils.get_rolling_token_windows(encode(request.args[0]), end_of_text, length, 1)
@@ -136,7 +154,7 @@ def adapter(
                 answers.append(float(score(model, pairs, rows=rows, **how)[0].sum()))
             return answers
 
-        def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
+        def generate_until(self, requests: Any, **_: Any) -> list[str]:
             was_training = model.training
             model.eval()
             answers = []
@@ -162,11 +180,14 @@ def evaluate(
     `limit`: documents of a task. `include`: a folder with task files of one's own (YAML).
     """
     from lm_eval import simple_evaluate
-    from lm_eval.tasks import TaskManager
 
-    manager = TaskManager(include_path=str(include) if include else None)
     found = simple_evaluate(
-        language_model, tasks=list(tasks), limit=limit, task_manager=manager, bootstrap_iters=0, log_samples=False
+        language_model,
+        tasks=list(tasks),
+        limit=limit,
+        task_manager=known_tasks(include),
+        bootstrap_iters=0,
+        log_samples=False,
     )
     results = found["results"] if found else {}
     return {

@@ -16,10 +16,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import accuracy
 from audit import Audit, Hidden, audit, check_claim, check_twins, read_hidden
 from comparison import Comparison, compare, read_baseline
 from drawing import draw_curves, draw_table
-from forms import LANGUAGE_MODEL, Refusal, Report, read_predictions, read_report
+from forms import Refusal, Report, read_predictions, read_report
+
+LANGUAGE_MODEL = "lm"
 
 Audits = dict[str, dict[str, Audit]]
 """Task -> checkpoint in percent -> what was found."""
@@ -44,9 +47,16 @@ def evaluate(job: Path, params: dict[str, Any]) -> dict[str, float]:
     hidden = {task: read_hidden(job / "hidden" / f"{task}.npz") for task in tasks}
     audits = _audit_all(job / "outputs" / "predictions.npz", hidden, checkpoints, report) if tasks else {}
     metrics = {**_claimed(report), **_measured(audits, hidden, report)} if tasks else {**_claimed(report), "score": 0.0}
+    tables: dict[str, dict[str, float]] = {}
+    if params["parameters"].get("downstream"):
+        try:
+            tables = accuracy.judge(job)
+        except ValueError as error:
+            raise Refusal(f"downstream: {error}") from error
+        metrics["downstream_accuracy"] = math.fsum(table["acc_norm"] for table in tables.values()) / len(tables)
     baseline = read_baseline(params.get("baseline"))
     rows = compare(metrics, baseline)
-    _leave_artifacts(job / "result", params, report, audits, rows)
+    _leave_artifacts(job / "result", params, report, audits, rows, tables)
     return metrics
 
 
@@ -60,8 +70,7 @@ def _audit_all(path: Path, hidden: dict[str, Hidden], checkpoints: list[str], re
         audits[task] = {at: audit(logits[f"{task}@{at}"], answers) for at in checkpoints}
         for at, audited in audits[task].items():
             check_twins(f"{task} at {at} %", audited, report.precision)
-            if at in report.claims[task].losses:
-                check_claim(f"{task} at {at} %", audited, report.claims[task].losses[at], task == LANGUAGE_MODEL)
+            check_claim(f"{task} at {at} %", audited, report.claims[task].losses[at], task == LANGUAGE_MODEL)
     return audits
 
 
@@ -80,27 +89,34 @@ def _measured(audits: Audits, hidden: dict[str, Hidden], report: Report) -> dict
         if task == LANGUAGE_MODEL:
             metrics["lm_bpb"] = last.loss / math.log(2) / hidden[task].bytes_per_token
     everything = [(task, at, found) for task, found_at in audits.items() for at, found in found_at.items()]
-    gaps = [found.loss - claimed[at] for task, at, found in everything if at in (claimed := report.claims[task].losses)]
-    metrics |= {"audit_gap": max(gaps)} if gaps else {}
+    # What training says of text is about other questions, and no gap to compare.
+    alike = [(task, at, found) for task, at, found in everything if task != LANGUAGE_MODEL]
+    if alike:
+        metrics["audit_gap"] = max(found.loss - report.claims[task].losses[at] for task, at, found in alike)
     metrics["twin_gap"] = max(found.twin_gap for _, _, found in everything)
     return metrics
 
 
 def _leave_artifacts(
-    result: Path, params: dict[str, Any], report: Report, audits: Audits, rows: list[Comparison]
+    result: Path,
+    params: dict[str, Any],
+    report: Report,
+    audits: Audits,
+    rows: list[Comparison],
+    downstream: dict[str, dict[str, float]],
 ) -> None:
     of = {name: params.get(name) for name in ("stage", "seed", "instance")}
     told = {
         **of,
         "kernels": report.kernels,
-        "device": report.device,
         "precision": report.precision,
         "metrics": [row._asdict() for row in rows],
         "findings": [finding._asdict() for finding in report.findings],
+        **({"downstream": downstream} if downstream else {}),
     }
     (result / "comparison.json").write_text(json.dumps(told, indent=1, allow_nan=False))
     title = f"Stage {of['stage']}, seed {of['seed']}"
-    note = f"{report.kernels} kernels, {report.device}, {report.precision}"
+    note = f"{report.kernels} kernels, {report.precision}"
     (result / "table.svg").write_text(draw_table(title, note, rows, report.findings))
     (result / "curves.svg").write_text(draw_curves(title, note, audits, report.claims, rows))
 

@@ -1,22 +1,17 @@
 """What a process that a candidate ran in has left, read as data that may be anything: logits and a report.
 
-report.json, as the harness writes it:
+report.json is what report.py of the harness writes. Read of it are
 
-    {"format": 1,
-     "kernels": {"name": "stand_in", "version": "1", "reason": "no CUDA"},
-     "device": "cpu", "precision": "fp32",                       or "bf16"
+    {"format": 1, "kernels": {"name": "stand_in"}, "precision": "fp32",       or "bf16"
+     "refused": null,                                                         or {"check": ..., "sentence": ...}
      "findings": [{"check": "causality", "verdict": "passed", "value": 1e-7, "limit": 1e-5, "sentence": "..."}, ...],
-     "parameters": 123456, "parameter_ratio": 1.02,              of the model; of a block, over the baseline's
-     "cost_exponent": 1.01, "cost_ratio": 1.3,                   baseline's tokens per CPU second over the candidate's
-     "tasks": {"recall": {"steps": 180, "tokens": 737280,
-                          "losses": {"50": 1.2, "75": 0.4, "100": 0.1},
-                          "curve": [[1, 2.8], [2, 2.7], ...]}}}   step and training loss, at most 1,000 points
+     "parameters": 123456, "parameter_ratio": 1.02, "cost_exponent": 1.01, "cost_ratio": 1.3,
+     "mlp_width": 128, "tokens_per_cpu_second": 40000.0, "peak_memory_mb": 300.0,          null where not measured
+     "tasks": {"recall": {"steps": 180, "points": [[1, 2.8], ...], "claimed": {"50": 1.2, "75": 0.4, "100": 0.1}}}}
 
-Where a check refused, `findings` are all that is needed. `losses` are over questions like those of the audit: for the
-synthetic tasks the training loss around the checkpoint will do, since each of its batches is new. For text, where
-training asks everywhere and the audit inside words, they may be null. All of it is a claim. predictions.npz has one
-array `TASK@PERCENT` for each task and checkpoint: float32 logits (rows, questions, vocabulary), as np.savez writes
-them.
+`points` are steps and training losses, at most 1,000. `claimed` is the training loss around each checkpoint. Where a
+check refused, nothing else is needed. All of it is a claim. predictions.npz has one array `TASK@PERCENT` for each task
+and checkpoint: float32 logits (rows, questions, vocabulary), as np.savez writes them.
 """
 
 from __future__ import annotations
@@ -38,7 +33,6 @@ LARGEST_REPORT = 1_000_000
 MOST_FINDINGS, LONGEST_SENTENCE, MOST_POINTS = 200, 600, 1_000
 VERDICTS = ("passed", "warning", "flagged", "refused")
 PRECISIONS = ("fp32", "bf16")
-LANGUAGE_MODEL = "lm"
 
 REQUIRED_CHECKS = (
     "constructor",
@@ -64,8 +58,15 @@ BOUNDS = {
     "parameter_ratio": (1e-3, 1e3),
     "cost_exponent": (-2.0, 4.0),
     "cost_ratio": (1e-3, 1e3),
+    "mlp_width": (1, 1e6),
+    "tokens_per_cpu_second": (1e-3, 1e12),
+    "peak_memory_mb": (1, 1e8),
+    "mfu": (1e-6, 1.0),
 }
 """What an honest process can have measured."""
+
+NEEDED = ("parameters", "parameter_ratio", "cost_exponent", "cost_ratio")
+"""Where something was trained; the others may be null."""
 
 HIGHEST_LOSS = 1e6
 """Of a claim, in nats."""
@@ -89,9 +90,8 @@ class Claim(NamedTuple):
     """What the training process says about one task."""
 
     steps: int
-    tokens: int
     losses: dict[str, float]
-    """By checkpoint; empty where nothing comparable was claimed."""
+    """By checkpoint, in percent."""
     curve: list[tuple[float, float]]
 
 
@@ -99,7 +99,6 @@ class Report(NamedTuple):
     """A report of known form; every number is finite and within its bounds."""
 
     kernels: str
-    device: str
     precision: str
     findings: list[Finding]
     numbers: dict[str, float]
@@ -109,6 +108,10 @@ class Report(NamedTuple):
 def read_report(path: Path, tasks: Sequence[str], checkpoints: Sequence[str]) -> Report:
     """The report. Raises Refusal where a check refused the candidate, or where the report is not as it has to be."""
     report = _json(path)
+    if report.get("refused") is not None:
+        refused = _object(report, "refused")
+        check, sentence = (_text(refused.get(name), f"refused.{name}", 100_000) for name in ("check", "sentence"))
+        raise Refusal(f"{_clean(check)[:40]}: {_clean(sentence)[:LONGEST_SENTENCE]}")
     findings = _findings(report.get("findings"))
     for finding in findings:
         if finding.verdict == "refused":
@@ -119,13 +122,17 @@ def read_report(path: Path, tasks: Sequence[str], checkpoints: Sequence[str]) ->
     if report.get("format") != FORMAT:
         raise Refusal(f"report: Expected format {FORMAT}, but got {_short(report.get('format'))}.")
     kernels = _text(_object(report, "kernels").get("name"), "kernels.name", 40)
-    device, precision = _text(report.get("device"), "device", 40), _text(report.get("precision"), "precision", 10)
+    precision = _text(report.get("precision"), "precision", 10)
     if precision not in PRECISIONS:
         raise Refusal(f"report: Expected a precision of {PRECISIONS}, but got {precision!r}.")
-    numbers = {name: _number(report.get(name), name, *bounds) for name, bounds in BOUNDS.items()}
+    numbers = {
+        name: _number(report.get(name), name, *bounds)
+        for name, bounds in BOUNDS.items()
+        if report.get(name) is not None or (tasks and name in NEEDED)
+    }
     claimed = _object(report, "tasks")
     claims = {task: _claim(_object(claimed, task), task, checkpoints) for task in tasks}
-    return Report(kernels, device, precision, findings, numbers, claims)
+    return Report(_clean(kernels), precision, findings, numbers, claims)
 
 
 def read_predictions(path: Path, shapes: Mapping[str, tuple[int, int, int]]) -> dict[str, np.ndarray]:
@@ -217,21 +224,20 @@ def _finding(item: Any) -> Finding:
 
 
 def _claim(value: dict[str, Any], task: str, checkpoints: Sequence[str]) -> Claim:
-    steps, tokens = (int(_number(value.get(name), f"{task}.{name}", 1, 1e15)) for name in ("steps", "tokens"))
-    losses: dict[str, float] = {}
-    if task != LANGUAGE_MODEL or value.get("losses") is not None:
-        claimed = _object(value, "losses")
-        losses = {at: _number(claimed.get(at), f"{task}.losses.{at}", 0, HIGHEST_LOSS) for at in checkpoints}
-    curve = value.get("curve")
+    steps, curve = _number(value.get("steps"), f"{task}.steps", 1, 1e15), value.get("points")
+    claimed = _object(value, "claimed")
+    losses = {at: _number(claimed.get(at), f"{task}.claimed.{at}", 0, HIGHEST_LOSS) for at in checkpoints}
     if not isinstance(curve, list) or len(curve) > MOST_POINTS:
-        raise Refusal(f"report: Expected {task}.curve to be a list of at most {MOST_POINTS} points.")
-    return Claim(steps, tokens, losses, [_point(point, task) for point in curve])
+        raise Refusal(f"report: Expected {task}.points to be a list of at most {MOST_POINTS}.")
+    return Claim(int(steps), losses, [_point(point, task) for point in curve])
 
 
 def _point(point: Any, task: str) -> tuple[float, float]:
     if not isinstance(point, list) or len(point) != 2:
-        raise Refusal(f"report: Expected points [step, loss] in {task}.curve, but got {_short(point)}.")
-    return _number(point[0], f"{task}.curve", 0, 1e15), _number(point[1], f"{task}.curve", -HIGHEST_LOSS, HIGHEST_LOSS)
+        raise Refusal(f"report: Expected points [step, loss] in {task}.points, but got {_short(point)}.")
+    return _number(point[0], f"{task}.points", 0, 1e15), _number(
+        point[1], f"{task}.points", -HIGHEST_LOSS, HIGHEST_LOSS
+    )
 
 
 def _number(value: Any, name: str, low: float, high: float) -> float:

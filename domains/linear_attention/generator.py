@@ -26,6 +26,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 import corpus
+import downstream_requests
 import questions
 import token_file
 from tasks import from_parameters
@@ -50,6 +51,8 @@ def main() -> None:
     job = Path(sys.argv[1] if len(sys.argv) > 1 else "/job")
     params = json.loads((job / "params.json").read_text())
     parameters, seed, hidden_seed = params["parameters"], params["seed"], params["hidden_seed"]
+    if tasks := str(parameters.get("downstream", "")).split():
+        downstream_requests.carry(job, tasks)
     for name in str(parameters["tasks"]).split():
         rng = np.random.default_rng([hidden_seed, zlib.crc32(name.encode())])
         if name == LANGUAGE_MODEL:

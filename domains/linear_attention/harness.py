@@ -35,17 +35,18 @@ import checkpoint
 import launch
 import mixers
 import pace
+import throughput
 import torch
 import trainer
 from checkpoint import Built
 from checks import check_trained, run_checks
 from finding import Finding, refusal
-from materials import Material
+from materials import LANGUAGE_MODEL, Material
 from mixers import Maker, Refused
 from model import matched_mlp_width, parameters_of
 from report import Curve, Progress, Report
 from settings import Settings
-from subject import find_precision
+from subject import casting, find_precision
 from tampering import check_tampering
 from torch import nn
 from trainer import Diverged, Place
@@ -88,7 +89,7 @@ def fit(job: Path, entry: str, settings: Settings, report: Report) -> None:
     else:
         built = check(make, baseline, settings, report)
         report.write()
-        processes = launch.wanted(settings.device) if settings.tasks else 1
+        processes = launch.wanted(settings.device, settings.processes) if settings.tasks else 1
         if processes > 1:
             sys.exit(launch.start(__file__, sys.argv[1:], processes))
     if not settings.tasks:
@@ -246,6 +247,8 @@ def train_one(
     except Diverged as diverged:
         progress.tell(done + diverged.step, **{f"{task}.loss": float("nan")})
         raise Refused("training", f"{str(diverged).rstrip('.')} of {plan.steps} of the task {task}.") from diverged
+    if task == LANGUAGE_MODEL and place.is_first:
+        report.content |= utilisation(model, material, built, result, settings, place)
     report.content["tasks"][task] = {
         "steps": plan.steps,
         "tokens": result.tokens,
@@ -254,6 +257,20 @@ def train_one(
         "control": sorted(control.items()),
         "tokens_per_second": result.tokens_per_second,
     }
+
+
+def utilisation(
+    model: nn.Module, material: Material, built: Built, result: trainer.Trained, settings: Settings, place: Place
+) -> dict[str, float | None]:
+    """FLOPs of a token in training, and the share of what the GPUs could do at best: None on a CPU and unknown GPUs."""
+    torch.manual_seed(settings.seed)
+    with casting(built.precision, settings.device):
+        state = throughput.state_flops_per_token([model.eval().blocks[0].mixer], built.width, material.length)
+    looked_up = material.vocabulary * built.width
+    flops = throughput.flops_per_token(parameters_of(model), looked_up, state * built.layers)
+    name = torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else "cpu"
+    peak = throughput.peak_flops(name, built.precision, place.processes)
+    return {"model_flops_per_token": flops, "mfu": throughput.utilisation(result.tokens_per_second, flops, peak)}
 
 
 def train_control(material: Material, built: Built, settings: Settings, place: Place) -> dict[int, float]:

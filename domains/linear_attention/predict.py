@@ -1,7 +1,8 @@
 """Runs in a fresh process beside the candidate: rebuilds the trained models and answers the questions in inputs/.
 
 It sees questions and no answers, and nothing of the process that trained. It leaves out/predictions.npz with one array
-`TASK@PERCENT` of float32 logits (rows, questions, vocabulary) for each checkpoint. Where nothing was trained, at stage
+`TASK@PERCENT` of float32 logits (rows, questions, vocabulary) for each checkpoint, and where the stage has downstream
+tasks out/downstream.npz (see downstream.py), from the last model. Where nothing was trained, at stage
 check or after a refusal, it leaves nothing and does not even import torch. By hand: `python predict.py JOB_FOLDER`.
 """
 
@@ -33,6 +34,7 @@ def main() -> None:
 def predict(job: Path, params: dict[str, Any]) -> None:
     """Load every checkpoint and ask it."""
     import checkpoint
+    import downstream
     import mixers
     import numpy as np
     import torch
@@ -61,6 +63,16 @@ def predict(job: Path, params: dict[str, Any]) -> None:
                 device=device,
                 precision=built.precision,
             )
+            if task == "lm" and share == shares[-1] and parameters.get("downstream"):
+                downstream.answer(
+                    job,
+                    model,
+                    vocabulary,
+                    length=int(parameters["lm_length"]),
+                    rows=int(parameters.get("answer_rows", 32)),
+                    device=torch.device(device),
+                    precision=built.precision,
+                )
     with (job / "out" / "predictions.npz").open("wb") as stream:
         savez(stream, **predictions)
 

@@ -15,7 +15,8 @@ class Settings:
 
     `width`, `layers`, `heads`, `mlp_width`: of the model with the baseline's mixer. `tasks`: in the order of training;
     none at stage check. `checkpoints`: percents of the training. `checks`: "full", or "report" to measure what would be
-    refused (benchmarks alone use it). `kernels`, `precision`, `device`: see kernels.py, checks.py, trainer.py.
+    refused (benchmarks alone use it). `processes`: that train together; one per GPU where it is not given.
+    `kernels`, `precision`, `device`: see kernels.py, checks.py, trainer.py.
     """
 
     stage: str
@@ -31,6 +32,7 @@ class Settings:
     kernels: str
     precision: str
     checks: str
+    processes: int | None
     parameters: Mapping[str, Any]
 
     @classmethod
@@ -51,6 +53,7 @@ class Settings:
             kernels=given.get("kernels", "auto"),
             precision=given.get("precision", "auto"),
             checks=given.get("checks", "full"),
+            processes=given.get("processes"),
             parameters=given,
         )
 
@@ -77,7 +80,7 @@ class Settings:
             warmup=round(steps * float(self.of_task(task, "warmup", 0.1))),
             weight_decay=float(self.of_task(task, "weight_decay", 0.1)),
             part=self.of_task(task, "part"),
-            precision="bfloat16" if precision == "bf16" else "float32",
+            precision="bf16" if precision == "bf16" else "fp32",
             device=self.device,
             checkpoints=tuple(float(share) / 100 for share in self.checkpoints),
             seed=self.seed,

@@ -1,14 +1,15 @@
 """How much of a GPU a training uses: FLOPs per token by counting, peaks by the device's name, never by a guess.
 
-Model FLOPs utilisation (arXiv 2204.02311, appendix B): the FLOPs that the model's mathematics takes, over what the device
-could do at best. Recomputation does not count, and a faster kernel raises it. Here a token takes
+Model FLOPs utilisation (arXiv 2204.02311, appendix B): the FLOPs that the model's mathematics takes, over what the
+device could do at best. Recomputation does not count, and a faster kernel raises it. Here a token takes
 
     6 N                 N parameters that are multiplied with it: twice forward, four times backward
   + 3 (F - 2 N_mixer)   F FLOPs that one forward pass of all mixers was counted to take per token: the rest of it is the
                         state, and backward costs twice as much as forward
 
-F comes from PyTorch's FlopCounterMode, which sees matrix products of PyTorch and nothing inside a Triton kernel. So count
-on the CPU with the stand-in layer; with flash-linear-attention's kernels the second term is 0 and the figure a lower bound.
+F comes from PyTorch's FlopCounterMode, which sees matrix products of PyTorch and nothing inside a Triton kernel. So
+count on the CPU with the stand-in layer; with flash-linear-attention's kernels the second term is 0, and the figure a
+lower bound.
 """
 
 from collections.abc import Sequence
@@ -61,9 +62,9 @@ def flops_per_token(parameters: int, looked_up: int, state_flops: float) -> floa
 
 
 def peak_flops(device_name: str, precision: str, devices: int = 1) -> float | None:
-    """What devices could do per second at best; None for one that is not in the table, and for anything but bfloat16."""
+    """What devices could do per second at best; None for one that is not in the table, or without bf16."""
     peak = PEAK_TFLOPS.get(device_name)
-    return None if peak is None or precision != "bfloat16" else peak * 1e12 * devices
+    return None if peak is None or precision != "bf16" else peak * 1e12 * devices
 
 
 def utilisation(tokens_per_second: float | None, flops: float, peak: float | None) -> float | None:

@@ -1,9 +1,9 @@
 """Batches of a token file: windows of it in an order that the seed, the step and the process decide, and nothing else.
 
-A file is cut into windows of `length` tokens, which share no target. An epoch takes every window once, in an order of its
-own, but for those at its end that make no whole batch. The windows of a step are shared out among the processes: no two
-see the same one, together they see what one process with the whole batch sees, and a run that goes on sees what it would
-have seen.
+A file is cut into windows of `length` tokens, which share no target. An epoch takes every window once, in an order of
+its own, but for those at its end that make no whole batch. The windows of a step are shared out among the processes: no
+two see the same one, together they see what one process with the whole batch sees, and a run that goes on sees what it
+would have seen.
 """
 
 from collections.abc import Callable

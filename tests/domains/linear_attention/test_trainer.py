@@ -49,7 +49,7 @@ def test_the_rate_is_the_documented_formula(steps, data):
         expected = final + (peak - final) * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
     assert learning_rate_at(step, plan) == pytest.approx(expected, rel=1e-12)
     assert 0 < learning_rate_at(step, plan) <= peak * (1 + 1e-12) or share == 0.0
-    if 1 <= warmup:
+    if warmup >= 1:
         assert learning_rate_at(warmup, plan) == pytest.approx(peak)
     if warmup < steps:
         assert learning_rate_at(steps, plan) == pytest.approx(peak * share, abs=1e-12)
@@ -244,15 +244,15 @@ def test_a_plan_that_cannot_be_is_refused(change, words):
 def test_the_path_of_a_gpu_runs_on_a_cpu_under_bfloat16_in_parts(tmp_path):
     """All of it but the device: autocast, parts, saved states, the precision that is reported."""
     model = SmallModel(auxiliary=0.1)
-    plan = replace(PLAN, steps=40, precision="bfloat16", part=2, save_every=20)
+    plan = replace(PLAN, steps=40, precision="bf16", part=2, save_every=20)
     trained = train(model, sometimes_asked, plan, state=tmp_path / "state.pt")
-    plain = train(SmallModel(auxiliary=0.1), sometimes_asked, replace(plan, precision="float32"))
-    assert trained.precision == "bfloat16"
+    plain = train(SmallModel(auxiliary=0.1), sometimes_asked, replace(plan, precision="fp32"))
+    assert trained.precision == "bf16"
     assert weights(model).dtype == torch.float32
     assert trained.losses != plain.losses
     assert trained.losses == pytest.approx(plain.losses, abs=0.1)
-    assert trainer.precision_of(PLAN, torch.device("cuda")) == "bfloat16"
-    assert trainer.precision_of(PLAN, torch.device("cpu")) == "float32"
+    assert trainer.precision_of(PLAN, torch.device("cuda")) == "bf16"
+    assert trainer.precision_of(PLAN, torch.device("cpu")) == "fp32"
 
 
 TOGETHER = """
