@@ -39,6 +39,9 @@ SEPARATOR = 0
 
 VOCABULARY = 256
 
+BYTES, DRAWN_BYTES = "bytes", "bytes, words drawn anew"
+"""What is said as the tokenizer of text that is left as it is, and of text that `rewritten` made."""
+
 HELD_OUT = 20
 """One document in so many is held out."""
 
@@ -172,6 +175,15 @@ def rewritten(documents: Iterable[bytes], words: Words, rng: np.random.Generator
         length += len(text) + 1
     tokens = np.frombuffer(bytes([SEPARATOR]).join(pieces), dtype=np.uint8)
     return Text(tokens, np.concatenate(askable))
+
+
+def places_in_words(tokens: np.ndarray) -> np.ndarray:
+    """What `rewritten` calls askable, found again in its text."""
+    inside = [np.empty(0, dtype=np.int64)]
+    for match in _WORD.finditer(tokens.astype(np.uint8).tobytes()):
+        if match.group() not in _KEPT:
+            inside.append(np.arange(match.start() + 1, match.end()))
+    return np.concatenate(inside)
 
 
 def as_it_is(documents: Iterable[bytes]) -> Text:

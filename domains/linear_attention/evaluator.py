@@ -16,6 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import accuracy
 from audit import Audit, Hidden, audit, check_claim, check_twins, read_hidden
 from comparison import Comparison, compare, read_baseline
 from drawing import draw_curves, draw_table
@@ -50,9 +51,16 @@ def evaluate(job: Path, params: dict[str, Any]) -> dict[str, float]:
     hidden = {task: read_hidden(job / "hidden" / f"{task}.npz") for task in tasks}
     audits = _audit_all(job / "outputs" / "predictions.npz", hidden, checkpoints, report) if tasks else {}
     metrics = {**_claimed(report), **_measured(audits, hidden, report)} if tasks else {**_claimed(report), "score": 0.0}
+    tables: dict[str, dict[str, float]] = {}
+    if params["parameters"].get("downstream"):
+        try:
+            tables = accuracy.judge(job)
+        except ValueError as error:
+            raise Refusal(f"downstream: {error}") from error
+        metrics["downstream_accuracy"] = math.fsum(table["acc_norm"] for table in tables.values()) / len(tables)
     baseline = read_baseline(params.get("baseline"))
     rows = compare(metrics, baseline)
-    _leave_artifacts(job / "result", params, report, audits, rows)
+    _leave_artifacts(job / "result", params, report, audits, rows, tables)
     return metrics
 
 
@@ -94,7 +102,12 @@ def _measured(audits: Audits, hidden: dict[str, Hidden], report: Report) -> dict
 
 
 def _leave_artifacts(
-    result: Path, params: dict[str, Any], report: Report, audits: Audits, rows: list[Comparison]
+    result: Path,
+    params: dict[str, Any],
+    report: Report,
+    audits: Audits,
+    rows: list[Comparison],
+    downstream: dict[str, dict[str, float]],
 ) -> None:
     of = {name: params.get(name) for name in ("stage", "seed", "instance")}
     told = {
@@ -103,6 +116,7 @@ def _leave_artifacts(
         "precision": report.precision,
         "metrics": [row._asdict() for row in rows],
         "findings": [finding._asdict() for finding in report.findings],
+        **({"downstream": downstream} if downstream else {}),
     }
     (result / "comparison.json").write_text(json.dumps(told, indent=1, allow_nan=False))
     title = f"Stage {of['stage']}, seed {of['seed']}"

@@ -61,6 +61,7 @@ BOUNDS = {
     "mlp_width": (1, 1e6),
     "tokens_per_cpu_second": (1e-3, 1e12),
     "peak_memory_mb": (1, 1e8),
+    "mfu": (1e-6, 1.0),
 }
 """What an honest process can have measured."""
 

@@ -26,6 +26,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 import corpus
+import downstream_requests
 import questions
 import token_file
 from tasks import from_parameters
@@ -50,6 +51,8 @@ def main() -> None:
     job = Path(sys.argv[1] if len(sys.argv) > 1 else "/job")
     params = json.loads((job / "params.json").read_text())
     parameters, seed, hidden_seed = params["parameters"], params["seed"], params["hidden_seed"]
+    if tasks := str(parameters.get("downstream", "")).split():
+        downstream_requests.carry(job, tasks)
     for name in str(parameters["tasks"]).split():
         rng = np.random.default_rng([hidden_seed, zlib.crc32(name.encode())])
         if name == LANGUAGE_MODEL:
@@ -109,12 +112,12 @@ def language(job: Path, parameters: dict[str, Any], seed: int, rng: np.random.Ge
     if mine:
         text = corpus.as_it_is(corpus.text_documents(mine, train_bytes))
         held_out = corpus.as_it_is(corpus.text_documents(asked, held_out_bytes))
-        _write_bytes(job / "out" / "train", text.tokens, "text of the user")
+        _write_bytes(job / "out" / "train", text.tokens, corpus.BYTES, "text of the user")
         return HeldOut(held_out.tokens, held_out.askable, corpus.VOCABULARY, 1.0, words_drawn=False)
     documents, kept = corpus.standard_library(train_bytes, held_out_bytes)
     words = corpus.Words(documents)
     text = corpus.rewritten(documents, words, np.random.default_rng([seed, OPEN]))
-    _write_bytes(job / "out" / "train", text.tokens, "standard library, words drawn anew")
+    _write_bytes(job / "out" / "train", text.tokens, corpus.DRAWN_BYTES, "standard library, words drawn anew")
     held_out = corpus.rewritten(kept, words, rng)
     return HeldOut(held_out.tokens, held_out.askable, corpus.VOCABULARY, 1.0, words_drawn=True)
 
@@ -130,10 +133,10 @@ def _token_files(train: Path, hidden: Path) -> HeldOut:
     return HeldOut(asked.tokens, None, asked.vocabulary, asked.bytes_per_token, words_drawn=False)
 
 
-def _write_bytes(folder: Path, tokens: np.ndarray, source: str) -> None:
+def _write_bytes(folder: Path, tokens: np.ndarray, tokenizer: str, source: str) -> None:
     writer = token_file.Writer(folder, corpus.VOCABULARY)
     writer.add(tokens)
-    writer.finish(text_bytes=len(tokens), documents=0, tokenizer="bytes", source=source)
+    writer.finish(text_bytes=len(tokens), documents=0, tokenizer=tokenizer, source=source)
 
 
 if __name__ == "__main__":
