@@ -9,9 +9,10 @@ report.json is what report.py of the harness writes. Read of it are
      "mlp_width": 128, "tokens_per_cpu_second": 40000.0, "peak_memory_mb": 300.0,          null where not measured
      "tasks": {"recall": {"steps": 180, "points": [[1, 2.8], ...], "claimed": {"50": 1.2, "75": 0.4, "100": 0.1}}}}
 
-`points` are steps and training losses, at most 1,000. `claimed` is the training loss around each checkpoint. Where a
-check refused, nothing else is needed. All of it is a claim. predictions.npz has one array `TASK@PERCENT` for each task
-and checkpoint: float32 logits (rows, questions, vocabulary), as np.savez writes them.
+`points` are steps and training losses, at most 1,000. `claimed` are losses at the checkpoints over questions of the
+audit's kind that the process made for itself. Where a check refused, nothing else is needed. All of it is a claim.
+predictions.npz has one array `TASK@PERCENT` for each task and checkpoint: float32 logits (rows, questions, vocabulary),
+as np.savez writes them.
 """
 
 from __future__ import annotations

@@ -52,6 +52,11 @@ def test_keywords_builtins_and_all_that_is_no_word_stay():
     assert sorted(text[place] for place in askable) == sorted(b"".join(word[1:] for word in after[1]))
 
 
+def test_the_places_that_may_be_asked_are_found_again_in_the_text(library):
+    text = corpus.rewritten(library[1], corpus.Words(library[0]), np.random.default_rng(0))
+    assert np.array_equal(corpus.places_in_words(text.tokens), text.askable)
+
+
 names = st.sampled_from([b"aaa", b"bbb", b"ccc", b"dddd", b"eeeee", b"a_b_c"])
 skeletons = st.sampled_from([b" ", b"\n", b"(", b"return ", b" = ", b" len(", b" x ", b"1.5 "])
 

@@ -58,7 +58,7 @@ def test_text_to_learn_from_and_text_that_is_asked_are_of_different_files(tmp_pa
     job = Job(tmp_path, tasks="lm")
     job.generate()
     learnt = token_file.read(tmp_path / "out" / "train")
-    assert (learnt.vocabulary, learnt.bytes_per_token, learnt.tokenizer) == (256, 1.0, "bytes")
+    assert (learnt.vocabulary, learnt.bytes_per_token, learnt.tokenizer) == (256, 1.0, corpus.DRAWN_BYTES)
     train, _ = corpus.standard_library(60_000, 30_000)
     pieces = [split(document)[0] for document in train]
     said = [split(document)[0] for document in learnt.tokens.astype(np.uint8).tobytes().split(b"\0")]
