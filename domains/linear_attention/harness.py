@@ -120,7 +120,9 @@ def _candidate(job: Path, entry: str) -> type[nn.Module]:
     try:
         return mixers.load(job / "candidate", entry)
     except SystemExit as error:
-        raise RuntimeError(f"Expected the candidate to be imported, but it left by sys.exit({error.code!r}).") from error
+        raise RuntimeError(
+            f"Expected the candidate to be imported, but it left by sys.exit({error.code!r})."
+        ) from error
 
 
 def check(make: Maker, baseline: Maker, settings: Settings, report: Report) -> Built:
@@ -168,8 +170,9 @@ def measure_pace(make: Maker, baseline: Maker, built: Built, settings: Settings,
     batch, length = settings.of_task("pace", "batch"), settings.of_task("pace", "length")
     own = built.model(vocabulary, make).to(settings.device)
     base = built._replace(mlp_width=settings.mlp_width).model(vocabulary, baseline).to(settings.device)
+    plain = "bf16" if settings.precision == "bf16" else "fp32"
     tokens = torch.randint(vocabulary, (batch, length), device=settings.device)
-    measured = pace.measure(own, base, (tokens, tokens), built.precision, PACE_TURNS)
+    measured = pace.measure(own, base, (tokens, tokens), (built.precision, plain), PACE_TURNS)
     report.content |= {
         "parameters": parameters_of(own),
         "cost_ratio": measured.ratio,
@@ -290,14 +293,9 @@ def _mixer_parameters(built: Built, settings: Settings) -> int:
     return parameters_of(mixers.maker(_baseline())(built.width, settings.heads, 0))
 
 
-class _NoMixer(nn.Module):
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return torch.zeros_like(hidden_states)
-
-
 def no_mixer(hidden_size: int, num_heads: int, layer_idx: int) -> nn.Module:  # noqa: ARG001
     """A Maker of nothing: the skeleton's convolutions and MLPs are all there is."""
-    return _NoMixer()
+    return nn.Identity()
 
 
 def check_afterwards(make: Maker, trained: list[nn.Module], built: Built, settings: Settings) -> None:

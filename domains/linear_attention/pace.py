@@ -26,14 +26,19 @@ class Pace(NamedTuple):
     baseline_tokens_per_second: float
 
 
-def measure(candidate: nn.Module, baseline: nn.Module, batch: tuple[Tensor, Tensor], precision: str, turns: int) -> Pace:
-    """Forward and backward on one batch, in turns; each has one turn before that does not count."""
+def measure(
+    candidate: nn.Module, baseline: nn.Module, batch: tuple[Tensor, Tensor], precisions: tuple[str, str], turns: int
+) -> Pace:
+    """Forward and backward on one batch, in turns; each has one turn before that does not count.
+
+    `precisions` of the candidate and of the baseline, each fp32 or bf16: a mixer that needs bfloat16 is slow on a CPU.
+    """
     seconds: list[tuple[float, float]] = []
     for turn in range(turns + 1):
         if turn % 2:  # who comes second finds warmer caches, or a hotter CPU
-            base, own = _one(baseline, batch, precision), _one(candidate, batch, precision)
+            base, own = _one(baseline, batch, precisions[1]), _one(candidate, batch, precisions[0])
         else:
-            own, base = _one(candidate, batch, precision), _one(baseline, batch, precision)
+            own, base = _one(candidate, batch, precisions[0]), _one(baseline, batch, precisions[1])
         if turn:
             seconds.append((own, base))
     tokens = batch[0].numel()
