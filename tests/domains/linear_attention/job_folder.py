@@ -105,7 +105,14 @@ def honest_report(losses: dict[str, dict[str, float]]) -> dict[str, Any]:
         for check in REQUIRED_CHECKS
     ]
     tasks = {
-        task: {"steps": 100, "points": [[step, 3.0 - step / 50] for step in range(1, 101)], "claimed": claimed}
+        task: {
+            "steps": 100,
+            "tokens": 409_600,
+            "points": [[step, 3.0 - step / 50] for step in range(1, 101)],
+            "claimed": claimed,
+            "control": [[25, 2.9]],
+            "tokens_per_second": 40_000.0,
+        }
         for task, claimed in losses.items()
     }
     return {
@@ -122,5 +129,8 @@ def honest_report(losses: dict[str, dict[str, float]]) -> dict[str, Any]:
         "mlp_width": 128,
         "tokens_per_cpu_second": 40_000.0,
         "peak_memory_mb": None,
+        "tokens_per_second": 40_000.0,
+        "cpu_seconds": {"checks": 5.2, "recall": 12.0},
+        "built": {"width": 64, "layers": 2, "heads": 2, "mlp_width": 128, "precision": "fp32"},
         "tasks": tasks,
     }

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from asi_evolve import domains
+from asi_evolve.domains.fuzzing import Expectation, mutants
+from asi_evolve.domains.loader import load_domain
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +28,7 @@ import forms  # noqa: E402
 from comparison import compare, read_baseline  # noqa: E402
 from job_folder import Job, honest_report  # noqa: E402
 
-KNOWLEDGE = {"50": 0.5, "75": 2.0, "100": 4.0}
+KNOWLEDGE = {"50": 1.5, "75": 2.5, "100": 4.0}
 
 
 class Case:
@@ -439,6 +441,33 @@ def test_anything_in_any_place_of_the_report_is_refused_or_of_the_form(case, tmp
     assert {finding.check for finding in read.findings} >= set(forms.REQUIRED_CHECKS)
     assert not any(finding.verdict == "refused" for finding in read.findings)
     assert all(math.isfinite(loss) for claim in read.claims.values() for _, loss in claim.curve)
+
+
+@pytest.mark.slow
+def test_what_check_domain_leaves_in_place_of_the_outputs_gains_nothing(case):
+    """All cases of `asi-evolve check-domain`, without a process for each."""
+    case.job.leave(case.logits, case.report)
+    outputs = case.job.path / "outputs"
+    honest = {path.name: path.read_bytes() for path in outputs.iterdir()}
+    metrics = case.job.judge()["metrics"]
+    tried = refused = 0
+    for mutant in mutants(load_domain(FOLDER).spec.outputs, honest):
+        content, path = mutant.make(), outputs / mutant.file
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_bytes(content)
+        answer = case.job.judge()
+        path.write_bytes(honest[mutant.file])
+        tried, refused = tried + 1, refused + ("invalid" in answer)
+        if mutant.expectation is Expectation.REFUSED:
+            assert "invalid" in answer, mutant.name
+        for name, value in answer.get("metrics", {}).items():
+            assert math.isfinite(value)
+            if mutant.expectation is Expectation.NO_GAIN and name.startswith(("recall", "lm")):
+                gain = value - metrics[name] if name.endswith("accuracy") else metrics[name] - value
+                assert gain <= 1e-9, mutant.name
+    assert tried > 200
+    assert refused > tried / 2
 
 
 # ---- the arithmetic ----
