@@ -1,0 +1,189 @@
+"""From a candidate to a verdict: the fit, the predict and the evaluator as the Engineer starts them, on a few rows."""
+
+import ast
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("einops")
+
+spec = importlib.util.spec_from_file_location("linear_attention_scripts", Path(__file__).parent / "scripts.py")
+scripts = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(scripts)
+Job, BASELINE, FOLDER, HERE = scripts.Job, scripts.BASELINE, scripts.FOLDER, scripts.HERE
+
+pytestmark = pytest.mark.slow
+
+MIXER = """
+import torch
+from torch import nn
+
+class DeltaNet(nn.Module):
+    def __init__(self, hidden_size, num_heads, layer_idx=None, **kwargs):
+        super().__init__()
+        self.project = nn.Linear(hidden_size, hidden_size)
+        self.calls = 0
+
+    def forward(self, hidden_states, **kwargs):
+        BODY
+        return self.project(x), None, None
+"""
+MEAN = "x = hidden_states.cumsum(1) / torch.arange(1, hidden_states.shape[1] + 1)[:, None]"
+
+
+def mixer(body):
+    return MIXER.replace("BODY", body.replace("\n", "\n        "))
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory):
+    """The baseline, run through with its control."""
+    job = Job(tmp_path_factory.mktemp("baseline") / "job", BASELINE, is_baseline=True)
+    job.generate()
+    stderr, status = job.fit()
+    assert status == 0, stderr
+    job.told_report, job.told_progress = job.report, job.progress
+    job.answer = job.judge()
+    return job
+
+
+def test_the_baseline_is_scored_on_every_task(baseline):
+    metrics = baseline.answer["metrics"]
+    assert 0 < metrics["recall_loss"] < 4 and 0 < metrics["lm_bpb"] < 9
+    assert metrics["parameter_ratio"] == 1.0 and 0.5 < metrics["cost_exponent"] < 1.3
+    assert metrics["twin_gap"] < 1e-4 and "score" not in metrics
+
+
+def test_claims_of_an_honest_run_are_those_of_the_audit(baseline):
+    assert abs(baseline.answer["metrics"]["audit_gap"]) < 0.3
+
+
+def test_progress_names_each_task_and_goes_through_all_steps(baseline):
+    lines = baseline.told_progress
+    assert {name for line in lines for name in line} == {
+        "step",
+        "of",
+        "recall.loss",
+        "recall.control",
+        "lm.loss",
+        "lm.control",
+    }
+    assert [line["step"] for line in lines] == list(range(1, 15)) and {line["of"] for line in lines} == {14}
+    assert all("recall.control" in line for line in lines[:8])
+
+
+def test_a_second_run_with_the_same_seed_comes_to_the_same(baseline, tmp_path):
+    again = Job(tmp_path / "job", BASELINE).run()["metrics"]
+    for name, value in again.items():
+        if name.endswith(("_loss", "_accuracy", "_50", "_75", "_100")):
+            assert value == pytest.approx(baseline.answer["metrics"][name], abs=5e-5), name
+
+
+def test_only_the_baseline_trains_a_control(baseline, tmp_path):
+    job = Job(tmp_path / "job", mixer(MEAN), tasks="recall")
+    job.generate()
+    assert job.fit()[1] == 0
+    assert not any("recall.control" in line for line in job.progress)
+
+
+def test_what_is_refused_costs_no_training_and_the_predict_imports_no_torch(tmp_path, monkeypatch):
+    # With every later token in it.
+    job = Job(tmp_path / "job", mixer("x = hidden_states.flip(1).cumsum(1).flip(1)"))
+    job.generate()
+    stderr, status = job.fit()
+    assert status == 0, stderr
+    assert not (job.path / "out" / "progress.jsonl").exists() and not list((job.path / "checkpoint").iterdir())
+    # A torch that cannot be imported stands in the way of whoever tries.
+    (tmp_path / "torch.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    answer = job.judge()
+    assert answer["invalid"].startswith("causality: ")
+
+
+def test_softmax_attention_is_refused_with_its_exponent(tmp_path):
+    job = Job(tmp_path / "job", HERE / "references" / "softmax.py", tasks="")
+    answer = job.run()
+    assert answer["invalid"].startswith("cost: ")
+    cost = next(
+        finding
+        for finding in json.loads((job.path / "outputs" / "report.json").read_text())["findings"]
+        if finding["check"] == "cost"
+    )
+    assert cost["verdict"] == "refused" and cost["value"] == pytest.approx(2.0, abs=0.2) and cost["limit"] == 1.3
+
+
+def test_without_a_mixer_the_memory_is_dead(tmp_path):
+    assert Job(tmp_path / "job", HERE / "references" / "no_mixer.py", tasks="").run()["invalid"].startswith("memory: ")
+
+
+def test_a_stage_without_tasks_scores_zero(tmp_path):
+    metrics = Job(tmp_path / "job", BASELINE, tasks="").run()["metrics"]
+    assert metrics["score"] == 0.0 and "recall_loss" not in metrics
+
+
+def test_a_loss_that_is_not_finite_is_named_with_its_step(tmp_path):
+    body = f"{MEAN}\nself.calls += self.training\nx = x * (float('nan') if self.calls > 6 and len(x) == 8 else 1.0)"
+    job = Job(tmp_path / "job", mixer(body), tasks="recall")
+    job.generate()
+    stderr, status = job.fit()
+    assert status == 0, stderr
+    assert job.progress[-1]["recall.loss"] != job.progress[-1]["recall.loss"]
+    assert job.progress[-1]["step"] == 7
+    assert job.judge()["invalid"] == "training: Expected a finite loss, but got nan at step 7 of 8 of the task recall."
+
+
+def test_what_a_candidate_raises_in_training_is_its_own_error(tmp_path):
+    body = f"{MEAN}\nself.calls += self.training\nif self.calls > 6 and len(x) == 8: raise KeyError('a slot is gone')"
+    job = Job(tmp_path / "job", mixer(body), tasks="recall")
+    job.generate()
+    stderr, status = job.fit()
+    assert status == 1 and stderr.strip().splitlines()[-1] == "KeyError: 'a slot is gone'"
+
+
+def test_without_a_class_the_fit_says_so(tmp_path):
+    job = Job(tmp_path / "job", "import torch\nclass Attention(torch.nn.Module): pass\n")
+    assert "Add `mixer = Attention`" in job.run()["invalid"]
+
+
+def test_a_candidate_that_leaves_while_it_is_imported_has_failed(tmp_path):
+    job = Job(tmp_path / "job", "import sys\nsys.exit(0)\n")
+    stderr, status = job.fit()
+    assert status == 1 and "it left by sys.exit(0)" in stderr
+
+
+def test_a_step_counter_goes_with_the_model_into_the_predict(tmp_path):
+    # Blends by its own count of training steps: rebuilt without it, the answers would be others than claimed.
+    body = f"{MEAN}\nself.calls += self.training\nx = x if self.calls > 3 else -50.0 * x"
+    metrics = Job(tmp_path / "job", mixer(body), tasks="recall", checkpoints="100").run()["metrics"]
+    assert abs(metrics["audit_gap"]) < 0.3
+
+
+@pytest.mark.parametrize("name", ["gated_fusion", "chunked_by_hand", "two_timescales"])
+def test_candidates_in_the_style_of_the_literature_run_unedited(tmp_path, name):
+    job = Job(tmp_path / "job", HERE / "published" / f"{name}.py", tasks="recall", steps=3, checkpoints="100")
+    answer = job.run()
+    assert "recall_loss" in answer.get("metrics", {}), answer
+    precision = json.loads((job.path / "outputs" / "report.json").read_text())["precision"]
+    assert precision == ("bf16" if name == "chunked_by_hand" else "fp32")
+
+
+def test_every_neighbour_that_a_program_imports_is_laid_beside_it():
+    """From the imports of the files themselves: a list in domain.toml that lacks one would fail in the sandbox only."""
+    from asi_evolve.domains.loader import load_domain
+
+    domain = load_domain(FOLDER)
+    for role in ("generator", "harness", "predict", "evaluator"):
+        listed = {Path(name).stem for name in getattr(domain.spec.scripts, f"{role}_files")}
+        needed, waiting = set(), [role]
+        while waiting:
+            tree = ast.parse((FOLDER / f"{waiting.pop()}.py").read_text())
+            names = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+            names |= {one.name for node in ast.walk(tree) if isinstance(node, ast.Import) for one in node.names}
+            found = {name for name in names if (FOLDER / f"{name}.py").is_file()} - needed
+            needed |= found
+            waiting += found
+        assert needed <= listed | {role}, role
