@@ -171,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare requests."""
     import prepare
 
-    parser = argparse.ArgumentParser(description="Requests of lm-evaluation-harness for the stage verify-gpu.")
+    parser = argparse.ArgumentParser(description="Requests of lm-evaluation-harness for the stage verify_gpu.")
     parser.add_argument("--tasks", nargs="+", required=True, help="tasks with choices, as lm_eval calls them")
     parser.add_argument("--tokenizer", type=Path, help="the tokenizer.json of the token file; bytes without")
     parser.add_argument("--separator", help="its token between documents, as for prepare.py")
