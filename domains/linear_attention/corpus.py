@@ -57,7 +57,7 @@ LEFT_OUT = frozenset(
 
 SMALLEST_FILE, LARGEST_FILE = 2_000, 120_000
 
-_WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]{2,}")
+_WORD = re.compile(rb"(?<![A-Za-z0-9_])[A-Za-z_][A-Za-z0-9_]{2,}")
 _KEPT = frozenset(name.encode() for name in [*keyword.kwlist, *dir(builtins), "self", "cls"])
 
 

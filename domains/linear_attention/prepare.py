@@ -88,14 +88,13 @@ def prepare(
                 f"Expected documents for both parts, but got {counts['train']} to train on and {counts['hidden']} held "
                 f"out: one in {corpus.HELD_OUT} is held out, by its hash. Give more text."
             )
-    except BaseException:
+        return {
+            part: writer.finish(text_bytes=sizes[part], documents=counts[part], tokenizer=tokenizer.name, source=source)
+            for part, writer in parts.items()
+        }
+    finally:
         for writer in parts.values():
             writer.abandon()
-        raise
-    return {
-        part: writer.finish(text_bytes=sizes[part], documents=counts[part], tokenizer=tokenizer.name, source=source)
-        for part, writer in parts.items()
-    }
 
 
 def byte_level() -> Tokenizer:

@@ -37,7 +37,12 @@ class Questions(NamedTuple):
 def of_task(task: Task, rng: np.random.Generator, rows: int, length: int) -> Questions:
     """Questions of a synthetic task; `rows` is even."""
     tokens, targets = _twins(task, rng, rows, length)
-    positions = [_thinned(np.flatnonzero(row != NOT_ASKED)) for row in targets]
+    shared = _same_until(tokens)
+    # Of many questions, the same ones in both twins.
+    chances = np.repeat(rng.random((rows // 2, length)), 2, axis=0)
+    positions = [
+        _thinned(np.flatnonzero(row != NOT_ASKED), chance) for row, chance in zip(targets, chances, strict=True)
+    ]
     most = max(len(places) for places in positions)
     padded = np.zeros((rows, most), dtype=np.int64)
     weights = np.zeros((rows, most))
@@ -46,7 +51,6 @@ def of_task(task: Task, rng: np.random.Generator, rows: int, length: int) -> Que
         padded[row, len(places) :] = places[-1]
         weights[row, : len(places)] = 1
     labels = np.take_along_axis(targets, padded, 1)
-    shared = np.argmax(np.concatenate([tokens[::2] != tokens[1::2], np.ones((rows // 2, 1), dtype=bool)], 1), axis=1)
     return _paired(rng, tokens, padded, labels, weights, shared)
 
 
@@ -78,21 +82,19 @@ def of_text(
             segment = np.asarray(tokens[place - (end - start) : place], dtype=np.int64)
             filled[row, start:end] = _without_cut_word(tokens, place, segment) if word_start else segment
     labels = np.asarray(tokens[asked.ravel()], dtype=np.int64).reshape(asked.shape)
-    same_until = np.argmax(
-        np.concatenate([filled[::2] != filled[1::2], np.ones((rows // 2, 1), dtype=bool)], 1), axis=1
-    )
     # Labels are shared where the segment was; the tokens behind may happen to begin alike.
-    same_until = np.minimum(same_until, ends[::2, shared - 1])
+    same_until = np.minimum(_same_until(filled), ends[::2, shared - 1])
     return _paired(rng, filled, ends - 1, labels, np.ones(labels.shape), same_until)
 
 
 def _twins(task: Task, rng: np.random.Generator, rows: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of rows that differ somewhere and ask something; in short rows a few happen to do neither."""
+    """Pairs of rows that differ somewhere and both ask something before; some happen not to."""
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     for _ in range(MOST_DRAWS):
         tokens, targets = task.batch(rng, rows, length, twins=True)
-        useful = (tokens[::2] != tokens[1::2]).any(1) & (targets[::2] != NOT_ASKED).any(1)
-        useful = np.repeat(useful & (targets[1::2] != NOT_ASKED).any(1), 2)
+        until = _same_until(tokens)
+        asked = (targets[::2] != NOT_ASKED) & (targets[1::2] != NOT_ASKED) & (np.arange(length) < until[:, None])
+        useful = np.repeat(asked.any(1) & (until < length), 2)
         kept.append((tokens[useful], targets[useful]))
         if sum(len(tokens) for tokens, _ in kept) >= rows:
             return np.concatenate([pair[0] for pair in kept])[:rows], np.concatenate([pair[1] for pair in kept])[:rows]
@@ -101,10 +103,14 @@ def _twins(task: Task, rng: np.random.Generator, rows: int, length: int) -> tupl
     )
 
 
-def _thinned(places: np.ndarray) -> np.ndarray:
-    if len(places) <= MOST_TASK_QUESTIONS:
-        return places
-    return places[np.linspace(0, len(places) - 1, MOST_TASK_QUESTIONS).round().astype(int)]
+def _same_until(tokens: np.ndarray) -> np.ndarray:
+    """(pairs,): the first place where rows 2i and 2i + 1 differ, the length where they do not."""
+    differ = tokens[::2] != tokens[1::2]
+    return np.where(differ.any(1), differ.argmax(1), tokens.shape[1])
+
+
+def _thinned(places: np.ndarray, chances: np.ndarray) -> np.ndarray:
+    return np.sort(places[np.argsort(chances[places])[:MOST_TASK_QUESTIONS]])
 
 
 def _segment_ends(rng: np.random.Generator, rows: int, length: int, questions: int) -> np.ndarray:
@@ -165,12 +171,12 @@ def _paired(
     place = np.argsort(order)
     pairs = []
     for even in range(0, rows, 2):
-        for question in range(positions.shape[1]):
-            at = positions[even, question]
-            same = at == positions[even + 1, question] and at < same_until[even // 2]
-            if same and weights[even, question] and weights[even + 1, question]:
-                pairs.append((place[even], question, place[even + 1], question))
-                weights[even + 1, question] = 0
+        asked = {positions[even, question]: question for question in np.flatnonzero(weights[even])}
+        for other in np.flatnonzero(weights[even + 1]):
+            question = asked.get(positions[even + 1, other])
+            if question is not None and positions[even, question] < same_until[even // 2]:
+                pairs.append((place[even], question, place[even + 1], other))
+                weights[even + 1, other] = 0
     return Questions(
         tokens[order], positions[order], labels[order], weights[order], np.asarray(pairs, dtype=np.int64).reshape(-1, 4)
     )

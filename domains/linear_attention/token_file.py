@@ -91,7 +91,7 @@ class Writer:
         return meta
 
     def abandon(self) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind of what is not finished."""
         self._stream.close()
         self._beside.unlink(missing_ok=True)
 
