@@ -72,6 +72,8 @@ def run(program: Path, stage: str, seed: int, **changed: Any) -> Run:
             cpu += usage.ru_utime + usage.ru_stime
             memory = max(memory, usage.ru_maxrss / 1024)
             _hand_on(job, script)
+        parts = json.loads((job / "outputs" / "report.json").read_text()).get("cpu_seconds")
+        print(program.stem, seed, "CPU seconds of the fit:", parts, flush=True)
         told = json.loads((job / "result" / "metrics.json").read_text())
         return Run(told.get("metrics", {}), told.get("invalid", ""), cpu, memory)
 

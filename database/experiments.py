@@ -399,6 +399,20 @@ async def beaten_scores(reader: Reader, campaign_id: int, stage: str, score: flo
     return [row["score"] for row in rows]
 
 
+async def best_metric(
+    reader: Reader, campaign_id: int, stage: str, metric: str, higher_is_better: bool, *, but: int
+) -> float | None:
+    """The best that any other scored node of a campaign came to in a metric at a stage, as the mean over its runs that
+    count; `None` where none tells it."""
+    return await reader.value(
+        f"SELECT {'max' if higher_is_better else 'min'}(value) FROM (SELECT avg(m.value) AS value FROM experiments AS e"
+        " JOIN evaluations AS v ON v.experiment_id = e.id JOIN metrics AS m ON m.evaluation_id = v.id AND m.name = ?"
+        " JOIN nodes AS n ON n.id = e.node_id WHERE e.campaign_id = ? AND v.stage = ? AND v.score IS NOT NULL"
+        f" AND {COUNTS} AND n.score IS NOT NULL AND n.id <> ? GROUP BY n.id)",
+        (metric, campaign_id, stage, but),
+    )
+
+
 async def scoring_runs(reader: Reader, node_id: int, stage: str) -> list[StoredEvaluation]:
     """The runs behind `seed_scores`, one for each seed, in order of the seeds' first runs."""
     rows = await reader.all(f"SELECT v.id, v.seed, v.experiment_id {_THAT_COUNT}", (node_id, stage))

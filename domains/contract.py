@@ -216,6 +216,10 @@ class DomainSpec(Section):
             raise ValueError(f"default_stage: expected one of {names}, but got {self.default_stage!r}")
         if self.fitness.metric not in self.metrics:
             raise ValueError(f"fitness.metric: expected one of {list(self.metrics)}, but got {self.fitness.metric!r}")
+        for place, alarm in enumerate(self.quarantine.alarms):
+            if alarm.metric not in self.metrics:
+                key = f"quarantine.alarms.{place}.metric"
+                raise ValueError(f"{key}: expected one of {list(self.metrics)}, but got {alarm.metric!r}")
         check_references(self.fitness, self.stages, list(self.metrics))
         kept = [*(output.file for output in self.outputs.values()), *(artifact.file for artifact in self.artifacts)]
         if len(set(kept)) != len(kept):

@@ -6,7 +6,23 @@ from typing import Annotated
 
 from pydantic import Field, FiniteFloat
 
-from .section import Section
+from ..evolution.quarantine import Alarm
+from .fitness import Direction
+from .section import Name, Section
+
+
+class AlarmSpec(Section):
+    """`[[quarantine.alarms]]`: a metric that is not believed where it is far better than any before."""
+
+    metric: Name
+    direction: Direction
+    margin: Annotated[FiniteFloat, Field(gt=0)] = 0.1
+    """Share of the best value so far, the baseline's included, by which a better one is held."""
+
+    @property
+    def alarm(self) -> Alarm:
+        """As it is judged."""
+        return Alarm(self.metric, self.direction == "maximize", self.margin)
 
 
 class QuarantineRule(Section):
@@ -20,4 +36,6 @@ class QuarantineRule(Section):
     seeds: Annotated[int, Field(ge=1, le=64)] = 2
     """Other seeds that a held candidate runs with."""
     confirm: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.5
-    """Share of an outlier's lead over the median that the mean of the repeats has to keep."""
+    """Share of an outlier's lead over the median, or of the lead that rang an alarm, that the mean of the repeats has
+    to keep."""
+    alarms: tuple[AlarmSpec, ...] = ()

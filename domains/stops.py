@@ -38,6 +38,9 @@ class StopSpec(Section):
     min_sd: Positive | None = None
     """The least standard deviation, and the only one where the baseline ran with one seed."""
     by: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    control: Annotated[str, Field(pattern=rf"^{METRIC_NAME.pattern}$")] | None = None
+    """Another name in the baseline's progress lines, say the loss of a model without the part that is evolved: nothing
+    is stopped that has not fallen behind that too."""
     outcome: StopOutcome = "reject"
     """`reject`: the experiment ends as `rejected`. `score`: what the run has left by then is evaluated."""
     stages: tuple[Name, ...] = ()
@@ -54,7 +57,9 @@ class StopSpec(Section):
 
     def resolved(self) -> StopRule:
         """As the supervisor judges it, still without what the baseline told."""
-        return StopRule(self.rule, self.outcome, self.metric, self.at, self.value, self.k, self.by)
+        return StopRule(
+            self.rule, self.outcome, self.metric, self.at, self.value, self.k, self.by, control=self.control
+        )
 
     @model_validator(mode="after")
     def _keys_fit_the_rule(self) -> Self:
@@ -68,4 +73,6 @@ class StopSpec(Section):
             is_free = key == "at" and self.rule != "nan"
             if is_given and key not in needed and not is_free:
                 raise ValueError(f"rule {self.rule!r}: expected no `{key}`, but got {getattr(self, key)}")
+        if self.control is not None and not self.needs_baseline:
+            raise ValueError(f"rule {self.rule!r}: expected no `control`, but got {self.control!r}")
         return self

@@ -10,7 +10,7 @@ from ..domains.stages import Stage
 from ..evolution.errors import DomainError
 from ..evolution.models import Evaluation, Quarantine
 from ..evolution.outcomes import Outcome
-from ..evolution.quarantine import not_repeated, verdict
+from ..evolution.quarantine import Verdict, breaks, not_repeated, verdict, verdict_on_alarm
 from ..evolution.statistics import mean
 
 
@@ -118,7 +118,7 @@ def _next_repeat(
     names = [stage.name for stage in way]
     if held.stage not in names:
         raise DomainError(f"Expected stage {held.stage}, where a score is held, but the domain no longer has it.")
-    repeats: list[float] = []
+    repeats: list[Evaluation] = []
     for seed in held.seeds:
         step = _repeat(way[names.index(held.stage) :], seed, evaluations)
         if isinstance(step, Step):
@@ -127,12 +127,24 @@ def _next_repeat(
             return End(step.outcome, step.reason, held.stage, None)
         if step.score is None:
             return End(Outcome.REJECTED, not_repeated(held, seed, step.outcome, step.reason), held.stage, None)
-        repeats.append(step.score)
-    released, reason = verdict(held, repeats, confirm=spec.quarantine.confirm)
+        if held.alarm is not None and held.alarm.metric not in step.metrics:
+            reason = f"Expected the evaluator to report {held.alarm.metric}, for which a score is held, but it did not."
+            return End(Outcome.INFRASTRUCTURE_ERROR, reason, held.stage, None)
+        repeats.append(step)
+    released, reason = _verdict(spec, held, repeats)
     if not released:
         return End(Outcome.REJECTED, reason, held.stage, None)
     scores = [run.score for run in evaluations if run.stage == held.stage and run.score is not None]
     return End(Outcome.SCORED, reason, held.stage, mean(scores).value)
+
+
+def _verdict(spec: DomainSpec, held: Quarantine, repeats: Sequence[Evaluation]) -> Verdict:
+    """A bound is held against every score, whatever was the cause."""
+    scores = [run.score for run in repeats if run.score is not None]
+    rung, confirm = held.alarm, spec.quarantine.confirm
+    if rung is None or any(breaks(held.bound, score) for score in scores):
+        return verdict(held, scores, confirm=confirm)
+    return verdict_on_alarm(held, rung, [run.metrics[rung.metric] for run in repeats], confirm=confirm)
 
 
 def _repeat(way: Sequence[Stage], seed: int, evaluations: Sequence[Evaluation]) -> Step | Evaluation:

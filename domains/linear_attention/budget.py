@@ -70,7 +70,9 @@ def check_speed(subject: Subject, reference: Subject, slowest: float = SLOWEST) 
         seconds, waited = _step(subject, own_module)
         own, wait = min(own, seconds), min(wait, waited)
     if wait > LONGEST_WAIT:
-        sentence = f"Expected a mixer that computes, but in every pass it waits {wait:.2f} seconds without work. Do not sleep."
+        sentence = (
+            f"Expected a mixer that computes, but in every pass it waits {wait:.2f} seconds without work. Do not sleep."
+        )
         raise Failed("speed", sentence, wait, LONGEST_WAIT)
     ratio = own / base
     if ratio > slowest:

@@ -97,7 +97,10 @@ def _sweep(subject: Subject, condition: Condition, length: int) -> Leak:
     before = subject.fresh_answer(base, condition, "causality")
     after = subject.fresh_answer(changed, condition, "causality")
     leaks = [
-        Leak(difference(before[item, : item + 1], after[item, : item + 1]), f"position {item + 1} of {length}, {condition}")
+        Leak(
+            difference(before[item, : item + 1], after[item, : item + 1]),
+            f"position {item + 1} of {length}, {condition}",
+        )
         for item in range(length - 1)
     ]
     worst = max(leaks)
@@ -117,7 +120,10 @@ def check_object(subject: Subject, module: nn.Module) -> None:
         changed = x.clone()
         changed[:, start:] = other[:, start:]
         leak = difference(before[:, :start], subject.answer(module, changed, "causality")[:, :start])
-        if leak > subject.tolerance and difference(before, subject.answer(module, x, "causality")) <= NOT_REPEATABLE * leak:
+        if (
+            leak > subject.tolerance
+            and difference(before, subject.answer(module, x, "causality")) <= NOT_REPEATABLE * leak
+        ):
             raise Failed(
                 "causality",
                 f"Expected outputs to depend on earlier tokens alone, but in the trained mixer they changed by {leak:.1e} of "
@@ -237,4 +243,8 @@ def _same_twice(subject: Subject, condition: Condition) -> str:
     x = subject.inputs(2, 64, condition, 12)
     module = subject.fresh(condition)
     size = difference(subject.answer(module, x, "replay"), subject.answer(module, x, "replay"))
-    return f"In training mode the same input twice differs by {size:.1e}: a step counter?" if size > subject.tolerance else ""
+    return (
+        f"In training mode the same input twice differs by {size:.1e}: a step counter?"
+        if size > subject.tolerance
+        else ""
+    )

@@ -6,6 +6,7 @@ import numpy as np
 from finding import Failed, Finding, attempt
 from numpy.typing import NDArray
 from subject import Condition, Subject, array_of
+from torch import Tensor, nn
 
 LENGTH = 256
 OLDEST = 16
@@ -25,7 +26,9 @@ def check_memory(subject: Subject) -> Finding:
     reaches = [reach_of(profile) for profile in profiles]
     reach = max(reaches)
     if reach > LENGTH - OLDEST:
-        return Finding("memory", "passed", reach, LENGTH - OLDEST, f"The last of {LENGTH} outputs depends on the first tokens.")
+        return Finding(
+            "memory", "passed", reach, LENGTH - OLDEST, f"The last of {LENGTH} outputs depends on the first tokens."
+        )
     profile = profiles[reaches.index(reach)]
     if _fades(profile):
         return Finding(
@@ -70,31 +73,39 @@ def _fades(profile: NDArray[np.float64]) -> bool:
 def check_gradients(subject: Subject) -> list[Finding]:
     """The findings `finite` and `unused`: a training step at length 64 has finite outputs and gradients."""
     module = subject.fresh(Condition(training=True))
-    output = subject.forward(module, subject.inputs(4, 64), "finite")
+    output = _trained(subject, module)
     _refuse_not_finite(array_of(output), "the output in training mode")
-    if not output.requires_grad:
-        raise Failed("finite", "Expected an output with a gradient, but nothing in it can be trained. Do not detach it.")
-    attempt("finite", "a backward pass", output.float().square().mean().backward)
     for name, parameter in module.named_parameters():
         if parameter.grad is not None:
             _refuse_not_finite(array_of(parameter.grad), f"the gradient of {name}")
     return [Finding("finite", "passed", None, None, "Outputs and gradients are finite."), _unused(subject)]
 
 
+def _trained(subject: Subject, module: nn.Module) -> Tensor:
+    """The output of a training step at length 64; what has no gradient is left to the check of memory."""
+    output = subject.forward(module, subject.inputs(4, 64).requires_grad_(), "finite")
+    if output.requires_grad:
+        attempt("finite", "a backward pass", output.float().square().mean().backward)
+    return output
+
+
 def _refuse_not_finite(values: NDArray[np.float32], what: str) -> None:
     share = 1 - float(np.isfinite(values).mean()) if values.size else 0.0
     if share:
-        sentence = f"Expected finite numbers, but {share:.0%} of {what} are not. Look for divisions, logs and exponentials."
+        sentence = (
+            f"Expected finite numbers, but {share:.0%} of {what} are not. Look for divisions, logs and exponentials."
+        )
         raise Failed("finite", sentence, share, 0.0)
 
 
 def _unused(subject: Subject) -> Finding:
     """Parameters that get no gradient, with noise on the weights: behind a gate at zero they only look unused."""
     module = subject.fresh(Condition(noisy=True, training=True))
-    output = subject.forward(module, subject.inputs(4, 64), "finite").float()
-    attempt("finite", "a backward pass", output.square().mean().backward)
+    _trained(subject, module)
     parameters = dict(module.named_parameters())
-    idle = {name: p.numel() for name, p in parameters.items() if p.requires_grad and (p.grad is None or not p.grad.any())}
+    idle = {
+        name: p.numel() for name, p in parameters.items() if p.requires_grad and (p.grad is None or not p.grad.any())
+    }
     share = sum(idle.values()) / max(sum(p.numel() for p in parameters.values()), 1)
     if not idle:
         return Finding("unused", "passed", 0.0, None, "Every parameter gets a gradient.")

@@ -30,9 +30,12 @@ def measure(candidate: nn.Module, baseline: nn.Module, batch: tuple[Tensor, Tens
     """Forward and backward on one batch, in turns; each has one turn before that does not count."""
     seconds: list[tuple[float, float]] = []
     for turn in range(turns + 1):
-        pair = (_one(candidate, batch, precision), _one(baseline, batch, precision))
+        if turn % 2:  # who comes second finds warmer caches, or a hotter CPU
+            base, own = _one(baseline, batch, precision), _one(candidate, batch, precision)
+        else:
+            own, base = _one(candidate, batch, precision), _one(baseline, batch, precision)
         if turn:
-            seconds.append(pair)
+            seconds.append((own, base))
     tokens = batch[0].numel()
     return Pace(
         statistics.median(own / base for own, base in seconds),

@@ -21,7 +21,7 @@ from forms import REQUIRED_CHECKS
 
 FORMAT = 1
 
-MOST_POINTS = 200
+MOST_POINTS = 100
 """Points of a curve."""
 
 

@@ -129,7 +129,7 @@ class Subject:
     def forward(self, module: nn.Module, x: Tensor, check: str = "shape") -> Tensor:
         """The module's output for a copy of x, in the precision of this subject; raises Refused(check, ...)."""
         self._reseed()
-        x = _clone(x) if not x.requires_grad else x
+        x = _clone(x)  # a mixer that works in place must not change what it is compared on
         with casting(self.precision, self.device):
             output = attempt(check, f"a forward pass over {tuple(x.shape)}", lambda: module(x))
         if type(output) is not Tensor:

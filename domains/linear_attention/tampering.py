@@ -40,5 +40,7 @@ def check_tampering() -> Finding:
     for owner, name, was in _before:
         if getattr(owner, name, None) != was:
             where = f"{getattr(owner, '__name__', owner)}.{name}"
-            raise Failed("tampering", f"Expected {where} to be left as it is, but the candidate replaced it. Do not patch it.")
+            raise Failed(
+                "tampering", f"Expected {where} to be left as it is, but the candidate replaced it. Do not patch it."
+            )
     return Finding("tampering", "passed", None, None, "The functions of torch that are watched are untouched.")

@@ -1,6 +1,5 @@
 """Runs that are answered from earlier ones: when they are, when they are not, and what is seen of it."""
 
-import contextlib
 import dataclasses
 import shutil
 import sys
@@ -141,8 +140,7 @@ async def test_verify_runs_afresh(workspace, domain):
     node = (await experiments.get(workspace.read, second)).node_id
     report = await verify(workspace, node, rerun=True, gpus=())
     assert report.standing == "stands", report.text
-    with contextlib.closing(open(domain / "harness.py", "a")) as stream:
-        stream.write("\nraise SystemExit(3)\n")
+    change(domain, "harness.py", "import json\n", "import json\nraise SystemExit(3)\n")
     report = await verify(workspace, node, rerun=True, gpus=())
     assert report.standing == "does_not_stand", "an answer from the cache would have hidden it"
     assert await nodes.get(workspace.read, node)
@@ -235,9 +233,8 @@ def test_what_the_domain_is_made_of_is_in_the_key(key, tmp_path, file, old, new)
 def test_parameters_and_instances_are_in_the_key(key, tmp_path):
     folder = Path(shutil.copytree(RIVAL_DOMAIN, tmp_path / "rival"))
     spec = (folder / "domain.toml").read_text()
-    (folder / "domain.toml").write_text(
-        spec + "\n[instances.a]\nn = 1\n\n[instances.b]\nn = 1\n\n[instances.c]\nn = 2\n"
-    )
+    named = "".join(f"\n[instances.{name}]\nn = {n}\n" for name, n in (("a", 1), ("b", 1), ("c", 2)))
+    (folder / "domain.toml").write_text(spec + named)
     assert len({key(domain=folder, instance=name) for name in "abc"}) == 3
 
 

