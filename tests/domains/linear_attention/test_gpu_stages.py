@@ -14,6 +14,7 @@ from asi_evolve import domains
 from asi_evolve.database import experiments, nodes
 from asi_evolve.domains.loader import load_domain
 from asi_evolve.evolution.outcomes import Outcome
+from asi_evolve.evolution.statistics import Mean
 
 from ...sandbox.conftest import workspace  # noqa: F401  -- a fixture
 from ...sandbox.engineering import add_campaign, at_work, daemon, finished
@@ -82,10 +83,14 @@ def test_the_budgets_are_the_tokens_that_are_documented():
 
 
 @pytest.mark.anyio
-async def test_an_experiment_at_a_gpu_stage_ends_at_once_and_says_what_is_missing(workspace):  # noqa: F811
+async def test_an_experiment_at_a_gpu_stage_says_what_is_missing(workspace):  # noqa: F811
+    """Scores there are relative to the baseline's, so it is the baseline that is tried first."""
     async with workspace.transaction() as tx:
         campaign = await add_campaign(tx, FOLDER, name="linear_attention")
-        node = await nodes.add(tx, nodes.NewNode(campaign, "n", "m", dict(DOMAIN.baseline), "f" * 32))
+        for name in ("baseline", "candidate"):
+            new = nodes.NewNode(campaign, name, "m", dict(DOMAIN.baseline), name, is_baseline=name == "baseline")
+            node = await nodes.add(tx, new)
+            await nodes.set_score(tx, node, "explore", Mean(0.5, None, 1))
         number = await experiments.enqueue(tx, campaign_id=campaign, node_id=node, stage="explore_gpu", seeds=[0])
     async with at_work(daemon(workspace)):
         end = await finished(workspace, number)
