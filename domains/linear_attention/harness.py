@@ -120,7 +120,9 @@ def _candidate(job: Path, entry: str) -> type[nn.Module]:
     try:
         return mixers.load(job / "candidate", entry)
     except SystemExit as error:
-        raise RuntimeError(f"Expected the candidate to be imported, but it left by sys.exit({error.code!r}).") from error
+        raise RuntimeError(
+            f"Expected the candidate to be imported, but it left by sys.exit({error.code!r})."
+        ) from error
 
 
 def check(make: Maker, baseline: Maker, settings: Settings, report: Report) -> Built:
@@ -265,8 +267,9 @@ def utilisation(
 ) -> dict[str, float | None]:
     """FLOPs of a token in training, and the share of what the GPUs could do at best: None on a CPU and unknown GPUs."""
     torch.manual_seed(settings.seed)
+    mixer: nn.Module = model.eval().blocks[0].mixer  # type: ignore[index, union-attr]
     with casting(built.precision, settings.device):
-        state = throughput.state_flops_per_token([model.eval().blocks[0].mixer], built.width, material.length)
+        state = throughput.state_flops_per_token([mixer], built.width, material.length)
     looked_up = material.vocabulary * built.width
     flops = throughput.flops_per_token(parameters_of(model), looked_up, state * built.layers)
     name = torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else "cpu"
