@@ -306,8 +306,8 @@ def train(
     plan: Plan,
     *,
     place: Place | None = None,
-    on_step: Callable[[Step], None] | None = None,
-    on_checkpoint: Callable[[float, int, nn.Module], None] | None = None,
+    on_step: Callable[[Step], object] | None = None,
+    on_checkpoint: Callable[[float, int, nn.Module], object] | None = None,
     state: Path | None = None,
 ) -> Trained:
     """Train a model in place. `model(tokens)` gives logits (B, T, V), `model.auxiliary_loss()` a scalar tensor or None.
