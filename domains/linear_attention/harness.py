@@ -268,8 +268,9 @@ def utilisation(
 ) -> dict[str, float | None]:
     """FLOPs of a token in training, and the share of what the GPUs could do at best: None on a CPU and unknown GPUs."""
     torch.manual_seed(settings.seed)
+    mixer: nn.Module = model.eval().blocks[0].mixer  # type: ignore[index, union-attr]
     with casting(built.precision, settings.device):
-        state = throughput.state_flops_per_token([model.eval().blocks[0].mixer], built.width, material.length)
+        state = throughput.state_flops_per_token([mixer], built.width, material.length)
     looked_up = material.vocabulary * built.width
     flops = throughput.flops_per_token(parameters_of(model), looked_up, state * built.layers)
     name = torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else "cpu"
