@@ -1,9 +1,9 @@
 """Does a mixer look ahead, across the batch, or back at earlier calls? Found by changing what it must not see.
 
-Gradients alone miss leaks that are detached or go through argmax; shorter prefixes alone miss leaks in training mode. So
-inputs are changed, and outputs compared, in evaluation and training mode, with initial and noisy weights, at several lengths,
-batches and input sizes. What a candidate does only under other conditions (another length, after 500 steps) is not found
-here: the evaluator's audit of trained models in another process is what scores stand on.
+Gradients alone miss leaks that are detached or go through argmax; shorter prefixes alone miss leaks in training mode.
+So inputs are changed, and outputs compared, in evaluation and training mode, with initial and noisy weights, at
+several lengths, batches and input sizes. What a candidate does only under other conditions (another length, after 500
+steps) is not found here: the evaluator's audit of trained models in another process is what scores stand on.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def positions(length: int) -> list[int]:
 def check_causality(subject: Subject, long: int = 600) -> Finding:
     """Outputs before t must not change with the inputs from t on.
 
-    Lengths 64 and 130 in all conditions at the `positions`; every t at length 64 and 130 at once, one per item of a batch;
+    Lengths 64 and 130 in all conditions at the `positions`; every t at once, one per item of a batch;
     a batch of 16; small inputs; and once at the length `long`, for what begins behind a border of a large block.
     """
     runs: list[tuple[Condition, int, int, list[int]]] = []
@@ -56,15 +56,16 @@ def check_causality(subject: Subject, long: int = 600) -> Finding:
     for condition, batch, length, starts in runs:
         worst, judged = _worst_of(worst, subject, condition, batch, length, starts)
         silent += not judged
-    for condition, length in product(NOISY, (64, 130)):
+    for condition, length in ((NOISY[0], 64), (NOISY[1], 64), (NOISY[0], 130)):
         worst = max(worst, _sweep(subject, condition, length))
-    note = f" {silent} of {len(runs)} conditions gave no finite numbers to compare." if silent else ""
+    note = f" In {silent} of {len(runs)} conditions there was nothing to compare: zeros, or no finite numbers."
     return Finding(
         "causality",
-        "warning" if silent else "passed",
+        "warning" if 2 * silent > len(runs) else "passed",
         worst.size,
         subject.tolerance,
-        f"A changed future moves earlier outputs by at most {worst.size:.1e}, which is rounding.{note}",
+        f"A changed future moves earlier outputs by at most {worst.size:.1e}, which is "
+        f"rounding.{note if silent else ''}",
     )
 
 
@@ -126,8 +127,8 @@ def check_object(subject: Subject, module: nn.Module) -> None:
         ):
             raise Failed(
                 "causality",
-                f"Expected outputs to depend on earlier tokens alone, but in the trained mixer they changed by {leak:.1e} of "
-                f"their size when only tokens from position {start} of 64 on did.",
+                f"Expected outputs to depend on earlier tokens alone, but in the trained mixer they changed by "
+                f"{leak:.1e} of their size when only tokens from position {start} of 64 on did.",
                 leak,
                 subject.tolerance,
             )
@@ -135,25 +136,33 @@ def check_object(subject: Subject, module: nn.Module) -> None:
 
 
 def _refuse_if_repeatable(subject: Subject, x: Tensor, condition: Condition, base: Array, leak: Leak) -> None:
-    """Raises unless the very same run differs as well: then the mixer draws numbers that no seed reaches."""
-    again = difference(base, subject.fresh_answer(x, condition, "causality"))
-    if again <= NOT_REPEATABLE * leak.size:
+    """Raises for the leak, unless numbers that no seed reaches explain it."""
+    if _repeatable(subject, x, condition, base, leak.size):
         raise Failed(
             "causality",
-            f"Expected outputs to depend on earlier tokens alone, but they changed by {leak.size:.1e} of their size when "
-            f"only later tokens did, from {leak.where}. Look for statistics, sorting, norms, attention or shifts over "
-            "time without a causal mask.",
+            f"Expected outputs to depend on earlier tokens alone, but they changed by {leak.size:.1e} of their size "
+            f"when only later tokens did, from {leak.where}. Look for statistics, sorting, norms, attention or "
+            "shifts over time without a causal mask.",
             leak.size,
             subject.tolerance,
         )
-    if not condition.training:
-        raise Failed(
-            "causality",
-            f"Expected the same answer from two mixers with the same weights, seed and input, but they differ by {again:.1e} "
-            f"({condition}). Draw random numbers from torch's default generator, and in training mode only.",
-            again,
-            subject.tolerance,
-        )
+
+
+def _repeatable(subject: Subject, x: Tensor, condition: Condition, base: Array, size: float) -> bool:
+    """Whether the very same run gives the same answer again; raises where it does not in evaluation mode."""
+    again = difference(base, subject.fresh_answer(x, condition, "replay"))
+    if again <= NOT_REPEATABLE * size:
+        return True
+    if condition.training:
+        return False
+    raise Failed(
+        "replay",
+        f"Expected the same answer from two mixers with the same weights, seed and input, but they differ by "
+        f"{again:.1e} of their size ({condition}). Draw random numbers from torch's default generator, and in "
+        f"training mode only.",
+        again,
+        subject.tolerance,
+    )
 
 
 def check_batch(subject: Subject) -> Finding:
@@ -168,13 +177,13 @@ def check_batch(subject: Subject) -> Finding:
         rest = [item for item in range(batch) if item != batch // 2]
         size = difference(base[rest], answer[rest])
         if size > subject.tolerance:
-            again = difference(base, subject.fresh_answer(x, condition, "batch"))
-            if again > NOT_REPEATABLE * size and condition.training:
-                continue  # numbers that no seed reaches; evaluation mode is judged all the same
+            if not _repeatable(subject, x, condition, base, size):
+                continue
             raise Failed(
                 "batch",
-                f"Expected the items of a batch to be independent, but one moved the others by {size:.1e} of their size "
-                f"(batch {batch}, length {length}, {condition}). Take statistics within an item, and up to each position.",
+                f"Expected the items of a batch to be independent, but one moved the others by {size:.1e} of their "
+                f"size (batch {batch}, length {length}, {condition}). Take statistics within an item, and up to each "
+                f"position.",
                 size,
                 subject.tolerance,
             )
@@ -186,8 +195,8 @@ def check_batch(subject: Subject) -> Finding:
 def check_replay(subject: Subject) -> Finding:
     """What a mixer saw in earlier calls must not come back.
 
-    In evaluation mode the answer may not depend on the contents of earlier calls; in training mode that is a warning, since
-    honest mixers keep moving averages. In both, a second call with the same input has to take the work of the first.
+    In evaluation mode the answer may not depend on the contents of earlier calls; in training mode that is a warning,
+    since honest mixers keep moving averages. In both, a second call with the same input has to take the work of the first.
     """
     for condition in NOISY:
         _refuse_remembered_answers(subject, condition)
@@ -204,7 +213,8 @@ def _refuse_remembered_answers(subject: Subject, condition: Condition) -> None:
     subject.answer(module, first, "replay")  # caches by shape are honest: they are warm now
     subject.answer(module, second, "replay")
     new = work_of(lambda: subject.answer(module, third, "replay"))
-    same = min(work_of(lambda: subject.answer(module, seen, "replay")) for seen in (third, second))
+    last = work_of(lambda: subject.answer(module, third, "replay"))
+    same = min(last, work_of(lambda: subject.answer(module, second, "replay")))
     if same < REPLAYED * new:
         raise Failed(
             "replay",

@@ -9,10 +9,10 @@
     memory                          the last output depends on the first tokens
     cost, structure                 how work grows with length; a loop over tokens (flagged)
 
-What this is not: a proof, or a defence. The candidate runs in this process, and a hostile one can find out that it is being
-checked, behave, and cheat in training; or change the checks themselves. Import this file before the candidate: references
-to torch are taken then. These checks tell honest mistakes from good ideas early, with a reason, and make cheats expensive.
-Scores stand on held-out answers that this process never has.
+What this is not: a proof, or a defence. The candidate runs in this process, and a hostile one can find out that it is
+being checked, behave, and cheat in training; or change the checks themselves. Import this file before the candidate:
+references to torch are taken then. These checks tell honest mistakes from good ideas early, with a reason, and make
+cheats expensive. Scores stand on held-out answers that this process never has.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def run_checks(
     """Findings in the order of the checks, up to the first refusal; with `all`, up to the end where that makes sense.
 
     `width` and `heads` are those of the checks; 64 and 2 are enough, and much more is slow. `target` is (width, heads,
-    mlp_width) of the model to be trained, where parameters are counted; default (width, heads, 2 * width). `precision` is
-    "auto", "fp32" or "bf16"; the finding `precision` says which ran. `reference` makes the baseline's mixer.
+    mlp_width) of the model to be trained, where parameters are counted; default (width, heads, 2 * width). `precision`
+    is "auto", "fp32" or "bf16"; the finding `precision` says which ran. `reference` makes the baseline's mixer.
     """
     compared = reference or Yardstick
     findings: list[Finding] = []
