@@ -41,6 +41,10 @@ class ArtifactStore:
             raise StorageError(f"Expected to keep an artifact in {self._folder}, but: {error}.") from error
         return digest
 
+    def holds(self, sha256: str) -> bool:
+        """Whether the file behind a hash is there."""
+        return self._path(sha256).is_file()
+
     def read(self, sha256: str) -> bytes:
         """The bytes behind a hash.
 

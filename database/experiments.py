@@ -133,7 +133,7 @@ async def start(tx: Transaction, number: int) -> bool:
     experiment = await get(tx, number)
     if experiment.status is ExperimentStatus.QUEUED:
         await tx.execute(
-            "UPDATE experiments SET status = 'running', started_at = ifnull(started_at, ?) WHERE id = ?",
+            "UPDATE experiments SET status = 'running', reason = '', started_at = ifnull(started_at, ?) WHERE id = ?",
             (time.time(), number),
         )
         await nodes.set_status(tx, experiment.node_id, ExperimentStatus.RUNNING)
@@ -147,6 +147,13 @@ async def requeue(tx: Transaction, number: int) -> None:
         "UPDATE experiments SET status = CASE status WHEN 'running' THEN 'queued' ELSE status END,"
         " current_stage = NULL WHERE id = ?",
         (number,),
+    )
+
+
+async def wait(tx: Transaction, number: int, reason: str) -> None:
+    """Say what an experiment in the queue waits for, where that is news: a commit makes every daemon look again."""
+    await tx.execute(
+        "UPDATE experiments SET reason = ? WHERE id = ? AND status = 'queued' AND reason <> ?", (reason, number, reason)
     )
 
 
@@ -213,15 +220,23 @@ async def settle_job(
     logs: Mapping[str, str],
     artifacts: Sequence[StoredFile],
     told: Progress | None = None,
+    *,
+    result_key: str | None = None,
+    cached_from: int | None = None,
 ) -> bool:
-    """Store what came of a job, once: false where somebody has settled it already."""
+    """Store what came of a job, once: false where somebody has settled it already.
+
+    Args:
+        result_key: what the result hangs on, where other runs may be answered from it.
+        cached_from: the evaluation that this one was answered from.
+    """
     if not await tx.execute("DELETE FROM jobs WHERE id = ? AND token = ?", (job.id, job.token)):
         return False
     usage = evaluation.usage
     number = await tx.insert(
         "INSERT INTO evaluations (experiment_id, stage, seed, outcome, reason, score, limit_json, cpu_seconds,"
-        " wall_seconds, gpu_seconds, peak_memory_mb, peak_pids, environment_json, started_at, finished_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " wall_seconds, gpu_seconds, peak_memory_mb, peak_pids, environment_json, started_at, finished_at, result_key,"
+        " cached_from) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             job.experiment_id,
             job.stage,
@@ -238,6 +253,8 @@ async def settle_job(
             json.dumps(evaluation.environment),
             evaluation.started_at,
             evaluation.finished_at,
+            result_key,
+            cached_from,
         ),
     )
     await tx.many(
@@ -315,7 +332,9 @@ async def evaluations(reader: Reader, experiment_ids: Sequence[int]) -> list[Sto
     """Every settled run of some experiments, in order."""
     marks = ", ".join("?" * len(experiment_ids))
     rows = await reader.all(
-        f"SELECT * FROM evaluations WHERE experiment_id IN ({marks}) ORDER BY id", list(experiment_ids)
+        "SELECT v.*, o.experiment_id AS answered_by FROM evaluations AS v LEFT JOIN evaluations AS o"
+        f" ON o.id = v.cached_from WHERE v.experiment_id IN ({marks}) ORDER BY v.id",
+        list(experiment_ids),
     )
     marks = ", ".join("?" * len(rows))
     values = await reader.all(
@@ -378,6 +397,20 @@ async def beaten_scores(reader: Reader, campaign_id: int, stage: str, score: flo
         (campaign_id, stage, but),
     )
     return [row["score"] for row in rows]
+
+
+async def best_metric(
+    reader: Reader, campaign_id: int, stage: str, metric: str, higher_is_better: bool, *, but: int
+) -> float | None:
+    """The best that any other scored node of a campaign came to in a metric at a stage, as the mean over its runs that
+    count; `None` where none tells it."""
+    return await reader.value(
+        f"SELECT {'max' if higher_is_better else 'min'}(value) FROM (SELECT avg(m.value) AS value FROM experiments AS e"
+        " JOIN evaluations AS v ON v.experiment_id = e.id JOIN metrics AS m ON m.evaluation_id = v.id AND m.name = ?"
+        " JOIN nodes AS n ON n.id = e.node_id WHERE e.campaign_id = ? AND v.stage = ? AND v.score IS NOT NULL"
+        f" AND {COUNTS} AND n.score IS NOT NULL AND n.id <> ? GROUP BY n.id)",
+        (metric, campaign_id, stage, but),
+    )
 
 
 async def scoring_runs(reader: Reader, node_id: int, stage: str) -> list[StoredEvaluation]:
@@ -450,6 +483,7 @@ def _evaluation(row: Row, metrics: dict[str, float]) -> Evaluation:
             peak_pids=row["peak_pids"],
         ),
         environment=json.loads(row["environment_json"]),
+        cached_from=row["answered_by"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
     )

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 
-from ..evolution.early_stop import StopOutcome, StopRule, Test
 from ..evolution.map_elites import DEFAULT_MEASURES, MAX_MEASURES, Measure
-from ..evolution.models import Metrics
-from ..evolution.progress import METRIC_NAME
+from .fitness import Fitness, check_references
 from .judging import Rubric
-from .section import Name
-from .section import Section as _Section
+from .quarantine import QuarantineRule
+from .section import Name, Section, Value
+from .stages import Stage
+from .stops import StopSpec
 
 
 def _plain_relative_path(value: str) -> str:
@@ -26,14 +26,11 @@ def _plain_relative_path(value: str) -> str:
 
 
 RelativePath = Annotated[str, AfterValidator(_plain_relative_path)]
-Positive = Annotated[FiniteFloat, Field(gt=0)]
 Shape = Literal["run", "fit_predict", "serve"]
-Value = int | float | str | bool
 Role = Literal["harness", "predict", "stub", "generator", "evaluator"]
-Parameters = Mapping[str, Value]
 
 
-class DomainInfo(_Section):
+class DomainInfo(Section):
     """`[domain]`: what the problem is called and what it needs."""
 
     name: Name
@@ -50,7 +47,7 @@ class DomainInfo(_Section):
     """Packages that harness, candidate or evaluator import, as pip requirement strings."""
 
 
-class CandidateForm(_Section):
+class CandidateForm(Section):
     """`[candidate]`: what a candidate is made of, and what is refused before anything runs."""
 
     entry: RelativePath
@@ -65,7 +62,7 @@ class CandidateForm(_Section):
     the sandbox's part."""
 
 
-class ArraySpec(_Section):
+class ArraySpec(Section):
     """One array of an `.npz` output, checked byte for byte before the evaluator sees it."""
 
     dtype: Literal["float64", "float32", "int64", "int32", "uint8", "bool"]
@@ -76,7 +73,7 @@ class ArraySpec(_Section):
     anywhere else; at run time nothing depends on it."""
 
 
-class OutputSpec(_Section):
+class OutputSpec(Section):
     """`[outputs.NAME]`: a file that the harness leaves in its output folder."""
 
     file: RelativePath
@@ -88,7 +85,7 @@ class OutputSpec(_Section):
     """Shape `fit_predict`: which of the two programs leaves it; `None` is `predict`."""
 
 
-class Checkpoint(_Section):
+class Checkpoint(Section):
     """`[checkpoint]`: bounds on the files that the fit of a `fit_predict` may hand on to its predict."""
 
     max_bytes: Annotated[int, Field(ge=1)] = 100_000_000
@@ -96,14 +93,14 @@ class Checkpoint(_Section):
     max_files: Annotated[int, Field(ge=1, le=1000)] = 32
 
 
-class MetricSpec(_Section):
+class MetricSpec(Section):
     """`[metrics.NAME]`: a number that the evaluator reports."""
 
     description: str
     unit: str = ""
 
 
-class MeasureSpec(_Section):
+class MeasureSpec(Section):
     """`[measures.NAME]`: an axis of the MAP-Elites archive: a metric of the domain, `complexity` (length of the program
     in characters) or `diversity` (mean edit distance over lines to the campaign's first programs, 0 to 1)."""
 
@@ -117,151 +114,7 @@ class MeasureSpec(_Section):
         return self
 
 
-class Fitness(_Section):
-    """`[fitness]`: how metrics become the one score, which is always maximised."""
-
-    metric: Name
-    direction: Literal["maximize", "minimize"] = "maximize"
-    """With `minimize` the score is the negated metric."""
-    proven_bound: FiniteFloat | Name | None = None
-    """What the metric of no candidate can exceed (with `minimize`: stay below), in its units: a number, or the name of
-    an instance parameter. A better one is held, and then refused."""
-
-    def score(self, metrics: Metrics) -> float:
-        """The score of a full set of metrics. Raises `KeyError` where the metric is missing."""
-        value = metrics[self.metric]
-        return value if self.direction == "maximize" else -value
-
-    def score_bound(self, parameters: Parameters) -> float | None:
-        """The highest score that any candidate can have, where that is proven."""
-        bound = parameters[self.proven_bound] if isinstance(self.proven_bound, str) else self.proven_bound
-        return self.score({self.metric: float(bound)}) if bound is not None else None
-
-
-class QuarantineRule(_Section):
-    """`[quarantine]`: which scores are held until the candidate has run with other seeds."""
-
-    enabled: bool = True
-    deviations: Annotated[FiniteFloat, Field(gt=0)] = 8.0
-    """A score more than so many robust standard deviations above the median of its peers is held."""
-    population: Annotated[int, Field(ge=3)] = 10
-    """Fewer scored nodes at the same stage than these are no population to compare with."""
-    seeds: Annotated[int, Field(ge=1, le=64)] = 2
-    """Other seeds that a held candidate runs with."""
-    confirm: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.5
-    """Share of an outlier's lead over the median that the mean of the repeats has to keep."""
-
-
-class Stage(_Section):
-    """`[[stages]]`: a rung of the cascade. Bounds are those of harness and candidate together."""
-
-    name: Name
-    description: str = ""
-    parameters: dict[Name, Value] = {}  # noqa: RUF012 -- pydantic copies it
-    """Added to those of the instance, and taken instead of them where both have a name."""
-    cpu_seconds: Positive
-    """The budget: CPU time of the whole process tree."""
-    wall_seconds: Positive | None = None
-    """A generous outer bound; `None` is four times `cpu_seconds` plus 60."""
-    memory_mb: Positive = 2048.0
-    disk_mb: Positive = 512.0
-    """Of the output folder and of /tmp, each."""
-    output_mb: Positive = 32.0
-    """Of stdout and stderr together."""
-    pids: Annotated[int, Field(ge=1, le=4096)] = 64
-    cpus: Annotated[int, Field(ge=1)] = 1
-    """CPU slots that it holds while it runs."""
-    gpus: Annotated[int, Field(ge=0)] = 0
-    gpu_memory_mb: Positive | None = None
-    """Of all its GPUs together; watched through NVML, which takes nvidia-ml-py."""
-    seeds: Annotated[int, Field(ge=1, le=64)] = 1
-    """Seeds it runs with when the caller names no number."""
-    evaluator_cpu_seconds: Positive = 60.0
-    evaluator_memory_mb: Positive = 2048.0
-    """Both bound the generator as well, which is no less trusted."""
-    predict_cpu_seconds: Positive | None = None
-    predict_memory_mb: Positive | None = None
-    """Shape `fit_predict`: bounds of the predict; `None` is what the fit has."""
-    candidate_cpu_seconds: Positive | None = None
-    candidate_memory_mb: Positive | None = None
-    """Shape `serve`: bounds of the candidate's sandbox; `None` is what the trainer has."""
-    when_scored: Literal["continue", "finish"] = "continue"
-    """`finish`: a candidate that scores here has its final score, and the dearer stages are skipped."""
-    when_out_of_time: Literal["fail", "continue"] = "fail"
-    """`continue`: reaching the CPU or wall bound here sends the candidate on to the next stage."""
-    min_score: FiniteFloat | None = None
-    """A lower score ends the cascade here, as `rejected`."""
-    on_request: bool = False
-    """Runs only where an experiment names it, never on the way to another stage."""
-
-    @property
-    def wall_bound(self) -> float:
-        """Seconds of wall time allowed."""
-        return self.wall_seconds if self.wall_seconds is not None else 4 * self.cpu_seconds + 60
-
-
-_STOP_KEYS: dict[Test, tuple[str, ...]] = {
-    "nan": (),
-    "above": ("value",),
-    "below": ("value",),
-    "above_baseline": ("at", "k", "min_sd"),
-    "below_baseline": ("at", "k", "min_sd"),
-    "above_start": ("by",),
-    "below_start": ("by",),
-}
-"""What each early-stop rule needs; `at` is free where a value or the run's own start is the bound."""
-
-
-class StopSpec(_Section):
-    """`[[stop]]`: a condition on what a run tells in its progress file that ends it early."""
-
-    rule: Test
-    """`nan`: not finite. `above`, `below`: past `value`. `above_baseline`, `below_baseline`: past `k` standard
-    deviations of what the campaign's baseline told when it was as far. `above_start`, `below_start`: by more than `by`
-    from the run's own first value. Which way is bad depends on the metric: above for a loss, below for an accuracy."""
-    metric: Annotated[str, Field(pattern=rf"^{METRIC_NAME.pattern}$")] | None = None
-    """A name in the progress lines; `nan` without it means any."""
-    at: Annotated[FiniteFloat, Field(ge=0, le=1)] | None = None
-    """The share of the run at which it is judged, once; without it, at every line."""
-    value: FiniteFloat | None = None
-    k: Annotated[FiniteFloat, Field(ge=0)] | None = None
-    min_sd: Positive | None = None
-    """The least standard deviation, and the only one where the baseline ran with one seed."""
-    by: Annotated[FiniteFloat, Field(ge=0)] | None = None
-    outcome: StopOutcome = "reject"
-    """`reject`: the experiment ends as `rejected`. `score`: what the run has left by then is evaluated."""
-    stages: tuple[Name, ...] = ()
-    """Where it holds; empty means everywhere."""
-
-    @property
-    def needs_baseline(self) -> bool:
-        """Whether the bound comes from the campaign's baseline."""
-        return self.rule in ("above_baseline", "below_baseline")
-
-    def at_stage(self, stage: str) -> bool:
-        """Whether it holds at that stage."""
-        return not self.stages or stage in self.stages
-
-    def resolved(self) -> StopRule:
-        """As the supervisor judges it, still without what the baseline told."""
-        return StopRule(self.rule, self.outcome, self.metric, self.at, self.value, self.k, self.by)
-
-    @model_validator(mode="after")
-    def _keys_fit_the_rule(self) -> Self:
-        needed = _STOP_KEYS[self.rule]
-        if self.metric is None and self.rule != "nan":
-            raise ValueError(f"rule {self.rule!r}: expected `metric`, but there is none")
-        for key in ("at", "value", "k", "min_sd", "by"):
-            is_given = getattr(self, key) is not None
-            if key in needed and not is_given:
-                raise ValueError(f"rule {self.rule!r}: expected `{key}`, but there is none")
-            is_free = key == "at" and self.rule != "nan"
-            if is_given and key not in needed and not is_free:
-                raise ValueError(f"rule {self.rule!r}: expected no `{key}`, but got {getattr(self, key)}")
-        return self
-
-
-class Artifact(_Section):
+class Artifact(Section):
     """`[[artifacts]]`: a file that the evaluator may leave beside the metrics, kept with the node."""
 
     file: RelativePath
@@ -270,7 +123,7 @@ class Artifact(_Section):
     max_bytes: Annotated[int, Field(ge=1, le=64_000_000)] = 1_000_000
 
 
-class Scripts(_Section):
+class Scripts(Section):
     """`[scripts]`: the programs of a domain, each with the neighbours that it imports."""
 
     harness: RelativePath = "harness.py"
@@ -304,7 +157,7 @@ class Scripts(_Section):
                 return (self.evaluator, *self.evaluator_files)
 
 
-class DomainSpec(_Section):
+class DomainSpec(Section):
     """A whole `domain.toml`."""
 
     domain: DomainInfo
@@ -363,6 +216,11 @@ class DomainSpec(_Section):
             raise ValueError(f"default_stage: expected one of {names}, but got {self.default_stage!r}")
         if self.fitness.metric not in self.metrics:
             raise ValueError(f"fitness.metric: expected one of {list(self.metrics)}, but got {self.fitness.metric!r}")
+        for place, alarm in enumerate(self.quarantine.alarms):
+            if alarm.metric not in self.metrics:
+                key = f"quarantine.alarms.{place}.metric"
+                raise ValueError(f"{key}: expected one of {list(self.metrics)}, but got {alarm.metric!r}")
+        check_references(self.fitness, self.stages, list(self.metrics))
         kept = [*(output.file for output in self.outputs.values()), *(artifact.file for artifact in self.artifacts)]
         if len(set(kept)) != len(kept):
             raise ValueError(f"outputs and artifacts: expected distinct files, but got {sorted(kept)}")

@@ -68,7 +68,7 @@ class Domain:
         return instance, instances[instance]
 
     def script_files(self, role: Role) -> dict[str, Path]:
-        """Name in the sandbox to path on disk, of the program in a role and its neighbours, folders with all they hold."""
+        """Name in the sandbox to path on disk: the program in a role and its neighbours, folders with all they hold."""
         return {
             path.relative_to(self.folder).as_posix(): path
             for name in self.spec.scripts.files(role)
@@ -166,7 +166,8 @@ def load_domain(folder: Path) -> Domain:
             missing.insert(0, program)
         if missing:
             raise DomainError(
-                f"{folder / 'domain.toml'}: scripts.{role}: expected the file {missing[0]} beside it, but there is none."
+                f"{folder / 'domain.toml'}: scripts.{role}: expected the file {missing[0]} beside it, but there is "
+                "none."
             )
     return domain
 

@@ -23,6 +23,8 @@ class Reference:
     sd: float
     """Standard deviation over its runs, with n - 1, or the domain's least one where that is larger."""
     runs: int
+    control: float | None = None
+    """The mean of what it had told of the rule's control metric."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class StopRule:
     k: float | None = None
     by: float | None = None
     reference: Reference | None = None
+    control: str | None = None
+    """A metric that the baseline tells; the bound is never on the better side of its mean."""
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> StopRule:
@@ -127,9 +131,17 @@ def _bound(rule: StopRule, start: Mapping[str, float]) -> float | None:
         return rule.value
     if rule.test in ("above_baseline", "below_baseline"):
         known = rule.reference
-        return known.mean + sign * (rule.k or 0.0) * known.sd if known is not None else None
+        return _baseline_bound(rule, known, sign) if known is not None else None
     first = start.get(rule.metric or "")
     return first + sign * (rule.by or 0.0) if first is not None else None
+
+
+def _baseline_bound(rule: StopRule, known: Reference, sign: float) -> float | None:
+    """Whichever spares more: so many deviations past the mean, or the control. `None` where that is not known."""
+    bound = known.mean + sign * (rule.k or 0.0) * known.sd
+    if rule.control is None:
+        return bound
+    return sign * max(sign * bound, sign * known.control) if known.control is not None else None
 
 
 def _origin(rule: StopRule, start: Mapping[str, float]) -> str:
@@ -137,6 +149,8 @@ def _origin(rule: StopRule, start: Mapping[str, float]) -> str:
     sign = "+" if rule.test.startswith("above") else "-"
     if (known := rule.reference) is not None:
         seeds = f"{known.runs} seed{'s' if known.runs > 1 else ''}"
+        if known.control is not None and _bound(rule, start) == known.control:
+            return f" (the baseline's control, {rule.control}, {seeds})"
         return f" (the baseline's {known.mean:.6g} {sign} {rule.k:g} x {known.sd:.4g}, {seeds})"
     if rule.by is not None:
         return f" (its own start, {start[rule.metric or '']:.6g}, {sign} {rule.by:g})"
@@ -146,6 +160,8 @@ def _origin(rule: StopRule, start: Mapping[str, float]) -> str:
 def _why_not(rule: StopRule) -> str:
     if rule.test in ("above_baseline", "below_baseline") and rule.reference is None:
         return "the baseline has told no such value at this stage"
+    if rule.control is not None and rule.reference is not None and rule.reference.control is None:
+        return f"the baseline has told no {rule.control} at this stage"
     return "no line told it" if rule.at is None else "no line that had come so far told it"
 
 

@@ -200,9 +200,11 @@ class Evaluation(_Model):
     processor, sandbox tier."""
     started_at: float
     finished_at: float
+    cached_from: int | None = None
+    """The experiment whose run answered this one, where a stage with `cache` was not run again."""
 
 
-QuarantineCause = Literal["bound", "outlier"]
+QuarantineCause = Literal["bound", "outlier", "alarm"]
 
 
 class FormerScore(_Model):
@@ -215,11 +217,23 @@ class FormerScore(_Model):
     judging: OnlyWithRubric = None
 
 
+class RungAlarm(_Model):
+    """A metric that was far better than any before."""
+
+    metric: str
+    higher_is_better: bool
+    value: float
+    """Mean over the seeds."""
+    best: float
+    """Of the other nodes at that stage."""
+
+
 class Quarantine(_Model):
     """A score that is held until the candidate has run with other seeds. Scores: higher is better."""
 
     cause: QuarantineCause
-    """`bound`: it is above the proven bound of the domain. `outlier`: it is far above the population."""
+    """`bound`: it is above the proven bound of the domain. `outlier`: it is far above the population. `alarm`: one of
+    its metrics is far better than any before."""
     reason: str
     """What was scored and what it was compared with, without a full stop."""
     stage: str
@@ -232,6 +246,8 @@ class Quarantine(_Model):
     seeds: tuple[int, ...]
     """Of the repeats: drawn from the operating system, so that no candidate can know them."""
     former: FormerScore | None
+    alarm: RungAlarm | None = None
+    """Which, where one was the cause."""
 
 
 class Experiment(_Model):

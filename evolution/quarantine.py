@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .models import Quarantine, QuarantineCause
+from .models import Quarantine, QuarantineCause, RungAlarm
 from .outcomes import Outcome
 from .statistics import mean, robust_spread
 
@@ -25,6 +25,21 @@ class Suspicion(NamedTuple):
     """What was scored and what it was compared with."""
     median: float | None
     """Of the population; `None` where a bound is broken."""
+
+
+class Alarm(NamedTuple):
+    """A metric that is held where it is better than the best so far by more than a share of that."""
+
+    metric: str
+    higher_is_better: bool
+    margin: float
+
+    def rings(self, value: float, best: float) -> RungAlarm | None:
+        """What is to be repeated; `None` where the value is no better than it may be."""
+        lead = value - best if self.higher_is_better else best - value
+        if lead <= self.margin * abs(best):
+            return None
+        return RungAlarm(metric=self.metric, higher_is_better=self.higher_is_better, value=value, best=best)
 
 
 class Verdict(NamedTuple):
@@ -65,6 +80,28 @@ def suspicion(
         f"Scored {score:.10g}, {(score - median) / deviation:.3g} robust deviations above the median {median:.6g} of "
         f"{len(peers)} nodes (best {best:.6g}, deviation {deviation:.3g}; more than {deviations:g} are held)",
         median,
+    )
+
+
+def alarm_reason(rung: RungAlarm, margin: float) -> str:
+    """What was measured and what it was compared with."""
+    return (
+        f"Its {rung.metric}, {rung.value:.6g}, is better than the best so far, {rung.best:.6g}, by more than "
+        f"{margin:.0%} of that"
+    )
+
+
+def verdict_on_alarm(held: Quarantine, rung: RungAlarm, repeats: Sequence[float], *, confirm: float) -> Verdict:
+    """What becomes of a score that was held for one of its metrics: released where the mean of the repeats, told in
+    that metric, keeps at least the share `confirm` of its lead over the best."""
+    again = f"With {len(repeats)} other seed{'s' if len(repeats) > 1 else ''} it was {_listed(repeats)}"
+    share = (mean(repeats).value - rung.best) / (rung.value - rung.best)
+    if share >= confirm:
+        return Verdict(True, f"{held.reason}. {again}, so it was released from quarantine.")
+    return Verdict(
+        False,
+        f"{held.reason}. {again}: less than {confirm:.0%} of that lead came again, so it was luck with the seed, or "
+        "made for it.",
     )
 
 

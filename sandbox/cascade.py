@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ..domains.contract import DomainSpec, Stage
+from ..domains.contract import DomainSpec
+from ..domains.stages import Stage
 from ..evolution.errors import DomainError
 from ..evolution.models import Evaluation, Quarantine
 from ..evolution.outcomes import Outcome
-from ..evolution.quarantine import not_repeated, verdict
+from ..evolution.quarantine import Verdict, breaks, not_repeated, verdict, verdict_on_alarm
 from ..evolution.statistics import mean
 
 
@@ -19,6 +20,13 @@ class Step:
 
     stage: Stage
     seed: int
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The baseline has run with every seed at a stage whose scores are relative to it: they can be computed now."""
+
+    stage: Stage
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,8 @@ def next_step(
     evaluations: Sequence[Evaluation],
     has_score: bool,
     quarantine: Quarantine | None = None,
-) -> Step | End:
+    unmeasured: Collection[str] = (),
+) -> Step | Measure | End:
     """What an experiment does next.
 
     Cheaper stages run with the first seed alone, the target with every seed. A node that has a score already has
@@ -49,6 +58,8 @@ def next_step(
         evaluations: what the experiment has been through, in order.
         has_score: whether its node had a score before.
         quarantine: set where the experiment has scored and the score is held; what is left then are the repeats.
+        unmeasured: for an experiment of the baseline, the stages where its statistics are still to be taken. There it
+            runs with all the seeds that these want, also on the way to a dearer stage.
     """
     way = spec.cascade(target)
     if quarantine is not None:
@@ -56,8 +67,11 @@ def next_step(
     aim = way[-1]
     for stage in way[-1:] if aim.on_request and has_score else way:
         may_finish = stage is aim or (stage.when_scored == "finish" and not aim.on_request)
-        step = _at_stage(stage, seeds if may_finish else seeds[:1], evaluations)
-        if isinstance(step, Step):
+        chosen = seeds if may_finish else seeds[:1]
+        if stage.name in unmeasured:
+            chosen = _at_least(stage.baseline_seeds, chosen)
+        step = _at_stage(stage, chosen, evaluations)
+        if not isinstance(step, End):
             return step
         if step.outcome is Outcome.LIMIT and stage is not aim and _only_out_of_time(stage, evaluations):
             continue
@@ -66,15 +80,23 @@ def next_step(
     raise AssertionError("unreachable: the target stage always returns")
 
 
-def _at_stage(stage: Stage, seeds: Sequence[int], evaluations: Sequence[Evaluation]) -> Step | End:
+def _at_least(count: int, seeds: Sequence[int]) -> list[int]:
+    """Some seeds, and those that follow them where they are too few."""
+    first = max(seeds) + 1
+    return [*seeds, *range(first, first + count - len(seeds))]
+
+
+def _at_stage(stage: Stage, seeds: Sequence[int], evaluations: Sequence[Evaluation]) -> Step | Measure | End:
     here = {evaluation.seed: evaluation for evaluation in evaluations if evaluation.stage == stage.name}
     scores: list[float] = []
-    for seed in seeds:
+    for seed in dict.fromkeys([*seeds, *here]):  # what was measured with more seeds counts with all of them
         evaluation = here.get(seed)
         if evaluation is None:
             return Step(stage, seed)
-        if evaluation.outcome is not Outcome.SCORED or evaluation.score is None:
+        if evaluation.outcome is not Outcome.SCORED:
             return End(evaluation.outcome, evaluation.reason, stage.name, None)
+        if evaluation.score is None:
+            continue
         if stage.min_score is not None and evaluation.score < stage.min_score:
             return End(
                 Outcome.REJECTED,
@@ -84,6 +106,8 @@ def _at_stage(stage: Stage, seeds: Sequence[int], evaluations: Sequence[Evaluati
                 None,
             )
         scores.append(evaluation.score)
+    if len(scores) < len(here):
+        return Measure(stage)
     return End(Outcome.SCORED, "", stage.name, mean(scores).value)
 
 
@@ -94,7 +118,7 @@ def _next_repeat(
     names = [stage.name for stage in way]
     if held.stage not in names:
         raise DomainError(f"Expected stage {held.stage}, where a score is held, but the domain no longer has it.")
-    repeats: list[float] = []
+    repeats: list[Evaluation] = []
     for seed in held.seeds:
         step = _repeat(way[names.index(held.stage) :], seed, evaluations)
         if isinstance(step, Step):
@@ -103,12 +127,24 @@ def _next_repeat(
             return End(step.outcome, step.reason, held.stage, None)
         if step.score is None:
             return End(Outcome.REJECTED, not_repeated(held, seed, step.outcome, step.reason), held.stage, None)
-        repeats.append(step.score)
-    released, reason = verdict(held, repeats, confirm=spec.quarantine.confirm)
+        if held.alarm is not None and held.alarm.metric not in step.metrics:
+            reason = f"Expected the evaluator to report {held.alarm.metric}, for which a score is held, but it did not."
+            return End(Outcome.INFRASTRUCTURE_ERROR, reason, held.stage, None)
+        repeats.append(step)
+    released, reason = _verdict(spec, held, repeats)
     if not released:
         return End(Outcome.REJECTED, reason, held.stage, None)
     scores = [run.score for run in evaluations if run.stage == held.stage and run.score is not None]
     return End(Outcome.SCORED, reason, held.stage, mean(scores).value)
+
+
+def _verdict(spec: DomainSpec, held: Quarantine, repeats: Sequence[Evaluation]) -> Verdict:
+    """A bound is held against every score, whatever was the cause."""
+    scores = [run.score for run in repeats if run.score is not None]
+    rung, confirm = held.alarm, spec.quarantine.confirm
+    if rung is None or any(breaks(held.bound, score) for score in scores):
+        return verdict(held, scores, confirm=confirm)
+    return verdict_on_alarm(held, rung, [run.metrics[rung.metric] for run in repeats], confirm=confirm)
 
 
 def _repeat(way: Sequence[Stage], seed: int, evaluations: Sequence[Evaluation]) -> Step | Evaluation:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from ..domains.contract import Stage
 from ..domains.loader import Domain
+from ..domains.stages import Stage
 from ..evolution.outcomes import Outcome, ResourceUsage
 from .jobs import JobExit, JobFolder, write_atomically
-from .preparation import Grant, lay_down_job
+from .preparation import NO_COMPARISON, Comparison, Grant, lay_down_job
 from .processes import end_orphans, remove, start_supervisor
 
 SEED = 0
@@ -47,15 +47,21 @@ class CheckBench:
         self._provenance = provenance
         self._root = root
         self._domain = domain
-        self._stage = stage
+        self.stage = stage
         self._grant = grant
         self._lock = threading.Lock()
         self._supervisors: set[subprocess.Popen[bytes]] = set()
         self._stopped_at: float | None = None
 
-    def run(self, files: Mapping[str, str], instance: str | None = None, seed: int = SEED) -> Ran:
+    def run(
+        self,
+        files: Mapping[str, str],
+        instance: str | None = None,
+        seed: int = SEED,
+        comparison: Comparison = NO_COMPARISON,
+    ) -> Ran:
         """Harness and candidate, then the evaluator."""
-        return self._work_through(self._lay_down(files, instance, seed))
+        return self._work_through(self._lay_down(files, instance, seed, comparison))
 
     def judge(
         self,
@@ -63,13 +69,14 @@ class CheckBench:
         instance: str | None = None,
         wall_seconds: float | None = None,
         seed: int = SEED,
+        comparison: Comparison = NO_COMPARISON,
     ) -> JobExit:
         """The evaluator alone, on output files as a candidate could have left them.
 
         Args:
             wall_seconds: a bound on the evaluator below the stage's own.
         """
-        folder = self._lay_down(None, instance, seed)
+        folder = self._lay_down(None, instance, seed, comparison)
         for file, data in outputs.items():
             (folder.out / file).parent.mkdir(parents=True, exist_ok=True)
             (folder.out / file).write_bytes(data)
@@ -87,18 +94,21 @@ class CheckBench:
             for supervisor in self._supervisors:
                 supervisor.send_signal(signal.SIGTERM)
 
-    def _lay_down(self, files: Mapping[str, str] | None, instance: str | None, seed: int) -> JobFolder:
+    def _lay_down(
+        self, files: Mapping[str, str] | None, instance: str | None, seed: int, comparison: Comparison
+    ) -> JobFolder:
         token = uuid.uuid4().hex
         folder = JobFolder(self._root / token)
         lay_down_job(
             folder,
             domain=self._domain,
             instance=instance,
-            stage=self._stage,
+            stage=self.stage,
             seed=seed,
             files=files,
             token=token,
             grant=self._grant,
+            comparison=comparison,
             provenance=self._provenance,
         )
         return folder

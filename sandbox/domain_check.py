@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..domains.contract import Stage
 from ..domains.fuzzing import Mutant, Nudge, kind_of, mutants
 from ..domains.loader import Domain
 from ..domains.own_cases import OwnCase, own_cases
+from ..domains.stages import Stage
 from ..domains.static_check import check_candidate
 from ..evolution.errors import BadInput, NotFound, SandboxUnavailable
-from .check_bench import CheckBench
+from ..evolution.relative import Statistics, measured
+from .check_bench import SEED, CheckBench, Ran
 from .interpreter import describe_interpreter
 from .isolation import Tier
 from .isolation.choice import find_isolation
 from .jobs import JobExit
-from .preparation import Grant, requirement_names
+from .measuring import comparison, with_score
+from .preparation import Comparison, Grant, requirement_names
 from .supervisor import EVALUATOR_OVER_BOUND
 from .verdicts import (
     Honest,
@@ -128,6 +131,8 @@ class _Check:
         self._at_once = at_once
         self._progress = progress
         self._overruns = 0
+        self._references: dict[str | None, Statistics] = {}
+        self._measuring = threading.Lock()
 
     def lines(self, cases: list[OwnCase], grant: Grant) -> Iterator[Line]:
         """Everything, in the order of the report; it ends early where the baseline is not scored."""
@@ -138,15 +143,17 @@ class _Check:
             yield Line("baseline", "failed", f"would be refused before it runs: {error}")
             return
         self._progress("running the baseline")
-        ran = self._bench.run(self._domain.baseline)
+        ran = self._run_baseline()
+        self._references[None] = measured({SEED: ran.end.metrics})
+        ran = replace(ran, end=self._scored(ran.end, own=True))
         yield from baseline_lines(self._spec, ran.end)
         score = score_of(self._spec, ran.end)
         if score is None:
             return
         yield from judge_lines(self._spec, score, self._spec.fitness.score_bound(self._domain.parameters(None)[1]))
         self._progress("running it again")
-        second = self._bench.run(self._domain.baseline).end
-        judged = self._bench.judge(ran.outputs)
+        second = self._scored(self._run_baseline().end, own=True)
+        judged = self._scored(self._bench.judge(ran.outputs, comparison=Comparison(is_baseline=True)), own=True)
         again, judged_again = score_of(self._spec, second), score_of(self._spec, judged)
         yield repeat_line("baseline, same seed", score, again, second)
         yield repeat_line("evaluator, same outputs", score, judged_again, judged)
@@ -186,7 +193,8 @@ class _Check:
             return None
         content = mutant.make()
         rest = {file: data for file, data in outputs.items() if file != mutant.file}
-        end = self._bench.judge(rest if content is None else rest | {mutant.file: content}, wall_seconds=patience)
+        handed = rest if content is None else rest | {mutant.file: content}
+        end = self._scored(self._bench.judge(handed, wall_seconds=patience, comparison=self._comparison(None)))
         if end.reason.startswith(EVALUATOR_OVER_BOUND):
             self._overruns += 1  # threads may lose a count to each other; then one more is run
         return end
@@ -196,9 +204,31 @@ class _Check:
             yield own_case_line(self._spec, case, end)
 
     def _run_own(self, case: OwnCase) -> JobExit:
+        instance = case.settings.instance
+        told = self._comparison(instance)
         if case.candidate is not None:
-            return self._bench.run(case.candidate, case.settings.instance).end
-        return self._bench.judge(case.outputs or {}, case.settings.instance)
+            end = self._bench.run(case.candidate, instance, comparison=told).end
+        else:
+            end = self._bench.judge(case.outputs or {}, instance, comparison=told)
+        return self._scored(end, instance)
+
+    def _run_baseline(self, instance: str | None = None) -> Ran:
+        return self._bench.run(self._domain.baseline, instance, comparison=Comparison(is_baseline=True))
+
+    def _reference(self, instance: str | None) -> Statistics:
+        """What scores of an instance are relative to: a run of the honest baseline there."""
+        if not self._bench.stage.baseline_seeds:
+            return {}
+        with self._measuring:  # several cases may come to an instance at once
+            if instance not in self._references:
+                self._references[instance] = measured({SEED: self._run_baseline(instance).end.metrics})
+            return self._references[instance]
+
+    def _comparison(self, instance: str | None) -> Comparison:
+        return comparison(self._reference(instance), own=False)
+
+    def _scored(self, end: JobExit, instance: str | None = None, *, own: bool = False) -> JobExit:
+        return with_score(self._spec, self._bench.stage.name, end, SEED, self._reference(instance), own=own)
 
     def _all(self, items: Sequence[Item], work: Callable[[Item], End]) -> list[End]:
         """Do something with each, several at once, and say how far it is."""

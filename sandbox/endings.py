@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
-from ..database.experiments import Job
+from ..database.experiments import Job, StoredFile
+from ..database.results import KnownResult
 from ..domains.loader import Domain
+from ..domains.stages import Stage
+from ..evolution.errors import DomainError
 from ..evolution.models import Evaluation
 from ..evolution.outcomes import Outcome, ResourceUsage
+from ..evolution.progress import Progress
+from ..evolution.relative import Statistics
 from .jobs import JobExit, JobFolder
+from .measuring import scored
 
 
-def as_evaluation(job: Job, job_exit: JobExit, domain: Domain | None) -> Evaluation:
-    """The end of a job as it is stored; its score is that of the domain's fitness, `None` without a domain."""
-    outcome, reason, score = job_exit.outcome, job_exit.reason, None
+def as_evaluation(
+    job: Job, job_exit: JobExit, domain: Domain | None, known: Statistics = MappingProxyType({}), *, own: bool = False
+) -> Evaluation:
+    """The end of a job as it is stored; its score is that of the domain's fitness, `None` without a domain.
+
+    Args:
+        known: what the baseline came to at this stage, where it has been measured.
+        own: whether this is a run of the baseline itself.
+    """
+    outcome, reason, metrics, score = job_exit.outcome, job_exit.reason, job_exit.metrics, None
     if outcome is Outcome.SCORED and domain is not None:
-        fitness = domain.spec.fitness
-        if fitness.metric in job_exit.metrics:
-            score = fitness.score(job_exit.metrics)
-        else:
-            outcome = Outcome.INFRASTRUCTURE_ERROR
-            reason = f"Expected the evaluator to report {fitness.metric}, but it reported {sorted(job_exit.metrics)}."
+        try:
+            metrics, score = scored(domain.spec, job.stage, metrics, job.seed, known, own=own)
+        except DomainError as error:
+            outcome, reason = Outcome.INFRASTRUCTURE_ERROR, str(error)
     return Evaluation(
         experiment_id=job.experiment_id,
         stage=job.stage,
@@ -29,13 +43,37 @@ def as_evaluation(job: Job, job_exit: JobExit, domain: Domain | None) -> Evaluat
         outcome=outcome,
         reason=reason,
         score=score,
-        metrics=job_exit.metrics,
+        metrics=metrics,
         limit=job_exit.limit,
         usage=job_exit.usage,
         environment=job_exit.environment,
         started_at=job_exit.started_at,
         finished_at=job_exit.finished_at,
     )
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a job left beside its numbers."""
+
+    logs: Mapping[str, str]
+    artifacts: Sequence[StoredFile]
+    progress: Progress | None
+
+    @classmethod
+    def by(cls, answered: KnownResult) -> Left:
+        """What the run left that a job was answered from."""
+        return cls(answered.logs, answered.artifacts, answered.progress)
+
+
+def repeated(job: Job, answered: KnownResult, stage: Stage, domain: Domain) -> JobExit:
+    """The end of a job that took nothing, since an earlier run has its result. What is relative to the baseline of
+    that run's campaign is computed anew."""
+    told = dict(answered.evaluation.metrics)
+    if stage.baseline_seeds:
+        told.pop(domain.spec.fitness.metric, None)
+    end = ended(job, Outcome.SCORED, "")
+    return replace(end, metrics=told, environment=answered.evaluation.environment)
 
 
 def ended(job: Job, outcome: Outcome, reason: str) -> JobExit:

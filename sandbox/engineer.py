@@ -12,35 +12,39 @@ import signal
 import sys
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..database import campaigns, experiments, judgements, nodes, progress
+from ..database import baselines, campaigns, experiments, judgements, nodes, progress, results
 from ..database.connection import Reader, Transaction
 from ..database.experiments import Job, StoredFile
 from ..database.map_elites import appraisal, archive
+from ..database.results import KnownResult
 from ..database.seed_key import seed_key
 from ..database.workspace import Workspace
-from ..domains.contract import Stage
 from ..domains.loader import Domain, find_domain
-from ..evolution.errors import EvolveError, SandboxUnavailable, StorageError
-from ..evolution.models import Campaign, Experiment
-from ..evolution.outcomes import Outcome
+from ..domains.stages import Stage
+from ..evolution.errors import DomainError, EvolveError, SandboxUnavailable, StorageError
+from ..evolution.models import Campaign, Experiment, Node
+from ..evolution.outcomes import ExperimentStatus, Outcome
 from ..evolution.progress import Point
 from ..evolution.samplers import MAP_ELITES
 from . import cgroups
-from .cascade import End, Step, next_step
-from .endings import as_evaluation, ended, last_words, logs, lost
+from .cascade import End, Measure, Step, next_step
+from .endings import Left, as_evaluation, ended, last_words, logs, lost, repeated
 from .holding import suspected
 from .interpreter import Interpreter, describe_interpreter
 from .isolation import Isolation, Tier
 from .isolation.choice import find_isolation
-from .jobs import JobExit, JobFolder
+from .jobs import JobExit, JobFolder, write_atomically
+from .measuring import Waits, comparison, measure, order_baseline, standing
 from .nursery import Nursery
 from .preparation import Grant, lay_down_job, requirement_names
 from .processes import end_orphans, remove, send
 from .provenance import DataFingerprints, known_before
 from .references import stop_rules
+from .result_cache import result_key
 
 logger = logging.getLogger(__name__)
 
@@ -234,24 +238,62 @@ class Engineer:
         for experiment in await experiments.queued(self.workspace.read, limit=QUEUE_VIEW):
             if self._free_cpus() <= 0:
                 return
-            try:
-                await self._begin(experiment)
-            except StorageError:
-                raise
-            except Exception as error:  # noqa: BLE001 -- as above
-                await self._give_up(experiment.id, error)
+            await self._try(experiment)
+
+    async def _try(self, experiment: Experiment) -> None:
+        try:
+            await self._begin(experiment)
+        except StorageError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- as above
+            await self._give_up(experiment.id, error)
 
     async def _begin(self, experiment: Experiment) -> None:
         campaign, domain = await self._domain_of(experiment)
         step = await self._next_step(self.workspace.read, experiment, domain)
-        if isinstance(step, Step) and self._room_for(step.stage) is None:
-            return  # it keeps its place in the queue; a smaller one behind it may go first
+        if isinstance(step, Step):
+            hindrance = await self._hindrance(self.workspace.read, experiment, domain, step)
+            if isinstance(hindrance, Waits):
+                await self._wait_for_baseline(experiment, campaign, domain, step)
+                return
+            if hindrance is None and self._room_for(step.stage) is None:
+                return  # it keeps its place in the queue; a smaller one behind it may go first
         job: Job | None = None
         async with self.workspace.transaction() as tx:
             if await experiments.start(tx, experiment.id):  # false where it was cancelled meanwhile
                 job = await self._advance(tx, experiment, campaign, domain, step)
         if job is not None:
             await self._launch(job)
+
+    async def _hindrance(
+        self, reader: Reader, experiment: Experiment, domain: Domain, step: Step
+    ) -> Waits | str | None:
+        """What keeps a run from being scored: a baseline that has to be measured first, or cannot be."""
+        if not step.stage.baseline_seeds or (await nodes.get(reader, experiment.node_id)).is_baseline:
+            return None
+        return await standing(reader, experiment.campaign_id, domain.spec, step.stage.name)
+
+    async def _wait_for_baseline(self, experiment: Experiment, campaign: Campaign, domain: Domain, step: Step) -> None:
+        """Leave an experiment in its place, see that the baseline is ordered, and let that go first."""
+        async with self.workspace.transaction() as tx:
+            hindrance = await self._hindrance(tx, experiment, domain, step)
+            if not isinstance(hindrance, Waits):
+                return  # it has come about meanwhile; the commit of that lets us look again
+            first = await self._order_baseline(tx, hindrance, campaign, step.stage)
+            await experiments.wait(tx, experiment.id, Waits(first).reason)
+        if first.status is ExperimentStatus.QUEUED:
+            await self._try(first)
+
+    async def _order_baseline(self, tx: Transaction, waits: Waits, campaign: Campaign, stage: Stage) -> Experiment:
+        """The experiment of the baseline that somebody waits for."""
+        if waits.experiment is not None:
+            return waits.experiment
+        node_id = await nodes.baseline_id(tx, campaign.id)
+        if node_id is None:
+            raise DomainError(f"Expected campaign c{campaign.id} to have a baseline to compare with, but it has none.")
+        number = await order_baseline(tx, campaign, node_id, stage)
+        logger.info("Queued e%d: the baseline has to be measured at stage %s", number, stage.name)
+        return await experiments.get(tx, number)
 
     async def _domain_of(self, experiment: Experiment) -> tuple[Campaign, Domain]:
         campaign = await campaigns.get(self.workspace.read, experiment.campaign_id)
@@ -264,23 +306,44 @@ class Engineer:
             )
         return campaign, domain
 
-    async def _next_step(self, reader: Reader, experiment: Experiment, domain: Domain) -> Step | End:
+    async def _next_step(self, reader: Reader, experiment: Experiment, domain: Domain) -> Step | Measure | End:
         settled = [stored.evaluation for stored in await experiments.evaluations(reader, [experiment.id])]
         node = await nodes.get(reader, experiment.node_id)
         return next_step(
-            domain.spec, experiment.stage, experiment.seeds, settled, node.score is not None, experiment.quarantine
+            domain.spec,
+            experiment.stage,
+            experiment.seeds,
+            settled,
+            node.score is not None,
+            experiment.quarantine,
+            await self._unmeasured(reader, node, domain),
         )
 
+    async def _unmeasured(self, reader: Reader, node: Node, domain: Domain) -> set[str]:
+        """Stages at which an experiment of this node has to measure the baseline."""
+        relative = {stage.name for stage in domain.spec.stages if stage.baseline_seeds and node.is_baseline}
+        return relative - await baselines.measured_stages(reader, node.campaign_id) if relative else relative
+
     async def _advance(
-        self, tx: Transaction, experiment: Experiment, campaign: Campaign, domain: Domain, step: Step | End
+        self, tx: Transaction, experiment: Experiment, campaign: Campaign, domain: Domain, step: Step | Measure | End
     ) -> Job | None:
-        """Order the next job of a running experiment, close it, or send it back to wait for room."""
+        """Order the next job of a running experiment, close it, or send it back to wait for room or the baseline."""
+        step = await self._measured(tx, experiment, domain, step)
         if isinstance(step, End) and experiment.quarantine is None:
             held = await suspected(tx, experiment, campaign, domain, step)
             if held is not None:
                 logger.info("Holding e%d: %s", experiment.id, held.reason)
                 await experiments.hold(tx, experiment.id, held)
-                step = await self._next_step(tx, await experiments.get(tx, experiment.id), domain)
+                now = await experiments.get(tx, experiment.id)
+                step = await self._measured(tx, now, domain, await self._next_step(tx, now, domain))
+        if isinstance(step, Step):
+            hindrance = await self._hindrance(tx, experiment, domain, step)
+            if isinstance(hindrance, Waits):
+                first = await self._order_baseline(tx, hindrance, campaign, step.stage)
+                await experiments.requeue(tx, experiment.id)
+                await experiments.wait(tx, experiment.id, Waits(first).reason)
+                return None
+            step = step if hindrance is None else End(Outcome.INFRASTRUCTURE_ERROR, hindrance, step.stage.name, None)
         if isinstance(step, End):
             await self._close(tx, experiment, domain, step)
             return None
@@ -297,6 +360,18 @@ class Engineer:
             cpus=room.cpus,
             gpus=room.gpus,
         )
+
+    async def _measured(
+        self, tx: Transaction, experiment: Experiment, domain: Domain, step: Step | Measure | End
+    ) -> Step | End:
+        """What comes next once the baseline's statistics have been taken, where it is time for that."""
+        while isinstance(step, Measure):
+            try:
+                await measure(tx, experiment, domain.spec, step.stage)
+            except DomainError as error:
+                return End(Outcome.INFRASTRUCTURE_ERROR, str(error), step.stage.name, None)
+            step = await self._next_step(tx, experiment, domain)
+        return step
 
     def _room_for(self, stage: Stage) -> Slots | None:
         """What a stage would get now; `None` while it has to wait.
@@ -337,13 +412,15 @@ class Engineer:
                 raise SandboxUnavailable(f"Domain {domain.name} no longer has the stage {job.stage}.")
             interpreter = self._interpreter(campaign.settings.python or sys.executable, domain)
             node = await nodes.get(self.workspace.read, experiment.node_id)
+            files = await nodes.files(self.workspace.read, experiment.node_id)
+            known = await baselines.statistics(self.workspace.read, campaign.id, stage.name)
             lay_down_job(
                 folder,
                 domain=domain,
                 instance=campaign.instance,
                 stage=stage,
                 seed=job.seed,
-                files=await nodes.files(self.workspace.read, experiment.node_id),
+                files=files,
                 token=job.token,
                 grant=Grant(
                     isolation=self._isolation(interpreter),
@@ -353,31 +430,63 @@ class Engineer:
                     seed_key=await seed_key(self.workspace.read),
                     groups=self._groups,
                 ),
+                comparison=comparison(known, own=node.is_baseline),
                 provenance=await asyncio.to_thread(known_before, domain, self._data),  # it may read gigabytes, once
                 stop_rules=await stop_rules(self.workspace.read, domain.spec, job.stage, node),
             )
-            logger.info("Launching %s", job.folder)
-            self._flights[job.id] = _Flight(job, self._nursery.start(folder))
+            answered = await self._known_result(folder, files) if stage.cache else None
+            if answered is None:
+                logger.info("Launching %s", job.folder)
+                self._flights[job.id] = _Flight(job, self._nursery.start(folder))
         except StorageError:
             raise  # it has not started, and is launched again
         except (EvolveError, OSError) as error:
             await self._settle(job, ended(job, Outcome.INFRASTRUCTURE_ERROR, str(error)))
+        else:
+            if answered is not None:
+                logger.info("Answering %s from e%d", job.folder, answered.evaluation.experiment_id)
+                await self._settle(job, repeated(job, answered, stage, domain), answered)
 
-    async def _settle(self, job: Job, job_exit: JobExit) -> None:
-        """Store what came of a job, then order the next one or close the experiment: in one transaction."""
+    async def _known_result(self, folder: JobFolder, files: Mapping[str, str]) -> KnownResult | None:
+        """An earlier run with the same result; where there is none, the job is marked for this one to become it."""
+        key = result_key(folder, files)
+        write_atomically(folder.result_key, key.encode())
+        known = await results.known(self.workspace.read, key)
+        if known is None or not all(self.workspace.artifacts.holds(file.sha256) for file in known.artifacts):
+            return None
+        return known
+
+    async def _settle(self, job: Job, job_exit: JobExit, answered: KnownResult | None = None) -> None:
+        """Store what came of a job, then order the next one or close the experiment: in one transaction.
+
+        Args:
+            answered: the earlier run whose result it is.
+        """
         folder = self._folder(job)
         experiment = await experiments.get(self.workspace.read, job.experiment_id)
         launch: Job | None = None
         flight = self._flights.get(job.id, _Flight(job, None))
         try:
             campaign, domain = await self._domain_of(experiment)
-            evaluation = as_evaluation(job, job_exit, domain)
-            kept = self._keep(folder, job_exit, domain)
+            own = (await nodes.get(self.workspace.read, experiment.node_id)).is_baseline
+            known = await baselines.statistics(self.workspace.read, campaign.id, job.stage)
+            evaluation = as_evaluation(job, job_exit, domain, known, own=own)
+            left = self._left(folder, job_exit, domain) if answered is None else Left.by(answered)
+            reusable = evaluation.outcome is Outcome.SCORED and "stopped_early" not in evaluation.environment
             measured = None
-            if evaluation.score is not None and campaign.settings.sampler == MAP_ELITES:
+            if evaluation.outcome is Outcome.SCORED and campaign.settings.sampler == MAP_ELITES:
                 measured = await appraisal.appraise(self.workspace.read, campaign.id, [experiment.node_id])
             async with self.workspace.transaction() as tx:
-                if await experiments.settle_job(tx, job, evaluation, logs(folder), kept, folder.read_progress()):
+                if await experiments.settle_job(
+                    tx,
+                    job,
+                    evaluation,
+                    left.logs,
+                    left.artifacts,
+                    left.progress,
+                    result_key=folder.read_result_key() if reusable else None,
+                    cached_from=answered.evaluation_id if answered is not None else None,
+                ):
                     self._flights.pop(job.id, None)  # its slots are free for its own next stage
                     step = await self._next_step(tx, experiment, domain)
                     launch = await self._advance(tx, experiment, campaign, domain, step)
@@ -412,6 +521,9 @@ class Engineer:
             self._flights.pop(job.id, None)
             self._seen_version = -1
             await remove(self._folder(job).path)
+
+    def _left(self, folder: JobFolder, job_exit: JobExit, domain: Domain) -> Left:
+        return Left(logs(folder), self._keep(folder, job_exit, domain), folder.read_progress())
 
     def _keep(self, folder: JobFolder, job_exit: JobExit, domain: Domain) -> list[StoredFile]:
         mime_types = {f"result/{artifact.file}": artifact.mime_type for artifact in domain.spec.artifacts}

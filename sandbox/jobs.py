@@ -18,6 +18,7 @@
         supervisor.lock   flock held while the supervisor lives; the daemon takes it and hands it down
         supervisor.pid
         progress.json     Progress, what the run has told of itself so far, by rename
+        result.key        in a stage with `cache`: what the result hangs on
         exit.json         JobExit, written once, by rename
 
 The supervisor talks to nobody: no database, no socket. Whoever holds the folder can tell what happened, so a daemon
@@ -133,6 +134,8 @@ class JobSpec:
     """File name inside generator/, where the domain has one."""
     hidden_seed: int | None = None
     """Told to the programs that run without the candidate: generator, trainer, evaluator."""
+    baseline: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
+    """Told to the evaluator: what the campaign's baseline came to at this stage, where that has been measured."""
     train_data: str | None = None
     """Absolute path, mounted read-only at /job/train for the harness."""
     inputs_data: str | None = None
@@ -237,6 +240,7 @@ class JobFolder:
         self.progress = path / "progress.json"
         self.log = path / "supervisor.log"
         self.exit = path / "exit.json"
+        self.result_key = path / "result.key"
 
     def logs(self) -> dict[str, Path]:
         """Stream, by the name that readers know it by, to its file; not every job leaves every one."""
@@ -258,6 +262,13 @@ class JobFolder:
         try:
             return JobExit.from_json(self.exit.read_bytes())
         except FileNotFoundError:
+            return None
+
+    def read_result_key(self) -> str | None:
+        """What the result hangs on, where another run may be answered from it."""
+        try:
+            return self.result_key.read_text()
+        except OSError:
             return None
 
     def write_exit(self, job_exit: JobExit) -> None:

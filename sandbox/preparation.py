@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from packaging.requirements import Requirement
 
-from ..domains.contract import OutputSpec, Shape, Stage, Value
+from ..domains.contract import OutputSpec, Shape
 from ..domains.loader import PARTS, ROLES, Domain
+from ..domains.section import Value
+from ..domains.stages import Stage
 from ..evolution.early_stop import StopRule
 from .interpreter import Interpreter
 from .isolation import Isolation
@@ -23,6 +26,18 @@ from .jobs import ArrayRule, ArtifactRule, CheckpointRule, JobFolder, JobSpec, L
 EVALUATOR_WALL_FACTOR = 4.0
 EVALUATOR_OUTPUT_MB = 4.0
 CHANNEL = Path(__file__).with_name("channel.py")
+
+
+class Comparison(NamedTuple):
+    """What the programs of a job are told of the baseline."""
+
+    is_baseline: bool = False
+    """Whether the candidate is the program that the search starts from."""
+    baseline: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+    """For the evaluator alone: metric to `mean`, `sd` and `seeds` (their number) of what it came to at this stage."""
+
+
+NO_COMPARISON = Comparison()
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,7 @@ def lay_down_job(
     files: Mapping[str, str] | None,
     token: str,
     grant: Grant,
+    comparison: Comparison = NO_COMPARISON,
     stop_rules: tuple[StopRule, ...] = (),
     provenance: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
@@ -84,6 +100,7 @@ def lay_down_job(
         "instance": name,
         "parameters": parameters,
         "entry": domain.spec.candidate.entry,
+        "is_baseline": comparison.is_baseline,
     }
     folder.params.write_text(json.dumps(told, indent=1), encoding="utf-8")
     for path in folder.path.rglob("*"):  # whoever runs it is not root, and may not be the owner; who owns the workspace
@@ -92,6 +109,7 @@ def lay_down_job(
         _job_spec(domain, stage, parameters, token, grant),
         harness=domain.spec.scripts.harness if files is not None else None,
         hidden_seed=_hidden_seed(grant.seed_key, domain.name, name, stage.name, seed),
+        baseline={metric: dict(statistic) for metric, statistic in comparison.baseline.items()},
         provenance=dict(provenance),
         stop_rules=stop_rules,
     )

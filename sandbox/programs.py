@@ -6,9 +6,10 @@ Every data folder of the domain is covered where it lies, and shown at /job to t
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 from .confinement import Program
 from .gpus import PROBE
@@ -140,6 +141,7 @@ class Programs:
             Mount(str(self._folder.result), "/job/result", writable=True),
             *self._data("public", "hidden"),
             trusted=True,
+            told={"baseline": self._spec.baseline},
         )
         log = self._folder.evaluator_log
         return self._program(request, self._spec.evaluator_limits, log, None, self._folder.result)
@@ -185,18 +187,20 @@ class Programs:
         gpus: tuple[int, ...] = (),
         pipes: Sequence[tuple[str, int]] = (),
         trusted: bool = False,
+        told: Mapping[str, Any] = MappingProxyType({}),
     ) -> Request:
         """A request in a workplace of its own.
 
         Args:
             trusted: whether the program runs without the candidate, and may know the hidden seed.
+            told: what it finds in its params.json besides.
         """
         self._sandboxes += 1
         workplace = self._folder.path / f"sandbox-{self._sandboxes}"
         workplace.mkdir(mode=0o755)
         hosts = self._folder.path / "hosts"
         hosts.write_text("127.0.0.1 localhost sandbox\n")  # workers that meet over loopback ask for it by name
-        params = self._trusted_params() if trusted else self._folder.params
+        params = self._trusted_params(told) if trusted else self._folder.params
         return Request(
             interpreter=self._spec.interpreter,
             script=script,
@@ -211,11 +215,9 @@ class Programs:
             pids=limits.pids,
         )
 
-    def _trusted_params(self) -> Path:
-        if self._spec.hidden_seed is None:
-            return self._folder.params
-        path = self._folder.path / "trusted-params.json"
-        told = json.loads(self._folder.params.read_text()) | {"hidden_seed": self._spec.hidden_seed}
-        path.write_text(json.dumps(told, indent=1))
+    def _trusted_params(self, told: Mapping[str, Any]) -> Path:
+        path = self._folder.path / ("evaluator-params.json" if told else "trusted-params.json")
+        seed = {"hidden_seed": self._spec.hidden_seed} if self._spec.hidden_seed is not None else {}
+        path.write_text(json.dumps(json.loads(self._folder.params.read_text()) | seed | dict(told), indent=1))
         path.chmod(0o644)
         return path

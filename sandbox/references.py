@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from ..database import progress
 from ..database.connection import Reader
-from ..domains.contract import DomainSpec, StopSpec
+from ..domains.contract import DomainSpec
+from ..domains.stops import StopSpec
 from ..evolution.early_stop import Reference, StopRule
 from ..evolution.models import Node
 from ..evolution.progress import Progress
@@ -28,12 +29,18 @@ def reference(rule: StopSpec, told: Sequence[Progress]) -> Reference | None:
     """What the baseline's runs told of a metric at the share at which a candidate is judged; `None` where none did."""
     if not rule.needs_baseline or rule.at is None:
         return None
-    values = [value for run in told if (value := _value_at(run, rule.metric or "", rule.at)) is not None]
+    values = _values_at(told, rule.metric or "", rule.at)
     if not values:
         return None
     over_seeds = mean(values)
     sd = over_seeds.stderr * math.sqrt(len(values)) if over_seeds.stderr is not None else 0.0
-    return Reference(over_seeds.value, max(sd, rule.min_sd or 0.0), len(values))
+    controls = _values_at(told, rule.control, rule.at) if rule.control is not None else []
+    control = mean(controls).value if controls else None
+    return Reference(over_seeds.value, max(sd, rule.min_sd or 0.0), len(values), control)
+
+
+def _values_at(told: Sequence[Progress], metric: str, share: float) -> list[float]:
+    return [value for run in told if (value := _value_at(run, metric, share)) is not None]
 
 
 def _value_at(run: Progress, metric: str, share: float) -> float | None:

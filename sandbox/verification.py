@@ -15,22 +15,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from ..database import campaigns, experiments, judgements, nodes
+from ..database import baselines, campaigns, experiments, judgements, nodes
 from ..database.experiments import StoredEvaluation
 from ..database.seed_key import seed_key
 from ..database.workspace import Workspace
-from ..domains.contract import Stage
 from ..domains.loader import Domain, find_domain
+from ..domains.stages import Stage
 from ..evolution.errors import BadInput, DomainError, EvolveError, NotFound, SandboxUnavailable
 from ..evolution.judging import Weighing
 from ..evolution.models import Campaign, Node
 from ..evolution.outcomes import Outcome
+from ..evolution.relative import Statistics
 from ..evolution.statistics import Mean, mean
 from .check_bench import CheckBench
 from .interpreter import describe_interpreter
 from .isolation import Tier
 from .isolation.choice import find_isolation
 from .jobs import JobExit
+from .measuring import comparison, with_score
 from .preparation import Grant, requirement_names
 from .provenance import DataFingerprints, Difference, differences, known_before
 
@@ -120,8 +122,9 @@ async def _judge(
     key = await seed_key(workspace.read)  # for the same labels as then
     isolation = find_isolation(interpreter, minimum)
     grant = Grant(isolation, interpreter, found.cpus, gpus[: found.gpus], seed_key=key)
+    baseline = await baselines.statistics(workspace.read, campaign.id, stage)
     bench = CheckBench(root, domain, found, grant, known_before(domain, DataFingerprints()))
-    return _Judge(workspace, node, campaign, domain, found, grant, bench)
+    return _Judge(workspace, node, campaign, domain, found, grant, bench, baseline)
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,8 @@ class _Judge:
     stage: Stage
     grant: Grant
     bench: CheckBench
+    baseline: Statistics
+    """What the campaign's baseline came to at that stage, where scores are relative to it."""
 
     async def evaluate(self, run: StoredEvaluation) -> Check:
         """The evaluator on the stored outputs of a run."""
@@ -143,7 +148,8 @@ class _Judge:
         except EvolveError as error:
             return _unchecked(run, False, str(error))
         instance, seed = self.campaign.instance, run.evaluation.seed
-        end = await self._work(lambda: self.bench.judge(outputs, instance, seed=seed))
+        told = comparison(self.baseline, own=self.node.is_baseline)
+        end = await self._work(lambda: self.bench.judge(outputs, instance, seed=seed, comparison=told))
         return self._compared(run, end, rerun=False)
 
     async def rerun(self, run: StoredEvaluation) -> Check:
@@ -155,7 +161,8 @@ class _Judge:
         files = await nodes.files(self.workspace.read, self.node.id)
         kept = {file.name: file.sha256 for file in await experiments.artifacts(self.workspace.read, run.id)}
         instance, seed = self.campaign.instance, run.evaluation.seed
-        ran = await self._work(lambda: self.bench.run(files, instance, seed))
+        compared = comparison(self.baseline, own=self.node.is_baseline)
+        ran = await self._work(lambda: self.bench.run(files, instance, seed, compared))
         check = self._compared(run, ran.end, rerun=True)
         if ran.end.outcome is not Outcome.SCORED:
             return check
@@ -184,14 +191,16 @@ class _Judge:
             raise
 
     def _compared(self, run: StoredEvaluation, job_exit: JobExit, *, rerun: bool) -> Check:
-        before, metric = run.evaluation.score, self.domain.spec.fitness.metric
+        spec, seed, own = self.domain.spec, run.evaluation.seed, self.node.is_baseline
+        job_exit = with_score(spec, self.stage.name, job_exit, seed, self.baseline, own=own)
+        before, metric = run.evaluation.score, spec.fitness.metric
         changed = tuple(
             difference
             for difference in differences(run.evaluation.environment, job_exit.environment)
             if difference.what != "stopped_early" and (rerun or difference.what != "gpu")  # the evaluator has none
         )
         if job_exit.outcome is Outcome.SCORED and metric in job_exit.metrics and before is not None:
-            after = self.domain.spec.fitness.score(job_exit.metrics)
+            after = spec.fitness.score(job_exit.metrics)
             standing: Standing = "stands" if _equal(before, after) else "does_not_stand"
             text = f"scored {before!r} then and {after!r} now"
             return Check(

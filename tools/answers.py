@@ -122,6 +122,7 @@ def evaluation_fields(evaluation: Evaluation) -> dict[str, Any]:
             "reason": excerpt(evaluation.reason, 600) or None,
             "score": evaluation.score,
             "stopped_early": evaluation.environment.get("stopped_early"),
+            "cached_from": _cached_from(evaluation),
             "metrics": numbers(evaluation.metrics) or None,
             "limit": f"{limit.name}: used {limit.used:.4g} of {limit.allowed:.4g} {limit.unit}" if limit else None,
             "cpu_s": round(usage.cpu_seconds, 2),
@@ -149,8 +150,13 @@ def seed_line(evaluation: Evaluation) -> dict[str, Any]:
             "seed": evaluation.seed,
             "outcome": str(evaluation.outcome),
             "score": evaluation.score,
+            "cached_from": _cached_from(evaluation),
         }
     )
+
+
+def _cached_from(evaluation: Evaluation) -> str | None:
+    return short_id("e", evaluation.cached_from) if evaluation.cached_from is not None else None
 
 
 def experiment_line(experiment: Experiment, reason_limit: int = 1200) -> dict[str, Any]:

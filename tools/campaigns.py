@@ -135,7 +135,7 @@ class CampaignTools:
                 campaign_id=campaign_id,
                 node_id=node_id,
                 stage=chosen.spec.default_stage,
-                seeds=[seed + place for place in range(seeds)],
+                seeds=[seed + place for place in range(_seeds_of_baseline(chosen, seeds))],
             )
         self._laboratory.wake_engineer()
         return answer(
@@ -248,6 +248,12 @@ async def refuse_over_budget(tx: Transaction, campaign: Campaign) -> None:
             f"Campaign c{campaign.id} has reached a bound: {'; '.join(reached)}. Nothing was stored. With the user's "
             f"consent, raise it with update_campaign(campaign='c{campaign.id}', budget={{...}})."
         )
+
+
+def _seeds_of_baseline(domain: Domain, seeds: int) -> int:
+    """More than candidates get, where their scores are relative to it."""
+    stage = domain.spec.stage(domain.spec.default_stage)
+    return max(seeds, stage.baseline_seeds) if stage is not None else seeds
 
 
 def _given(settings: CampaignSettings, options: CampaignOptions) -> dict[str, Any]:

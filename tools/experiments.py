@@ -12,8 +12,8 @@ from pydantic import Field
 from ..database import campaigns, experiments, nodes
 from ..database.connection import Transaction
 from ..database.workspace import Workspace
-from ..domains.contract import Stage
 from ..domains.loader import Domain, find_domain
+from ..domains.stages import Stage
 from ..evolution.errors import BadInput, NotFound
 from ..evolution.ids import parse_id, short_id
 from ..evolution.models import Campaign, Experiment, Node

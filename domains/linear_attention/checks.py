@@ -124,12 +124,13 @@ def check_trained(
     seed: int,
     precision: str,
     device: str = "cpu",
+    first: int = 0,
 ) -> Iterator[Finding]:
     """The finding `causality` for each trained mixer (what `make` made, with its weights), in the order of the layers.
 
-    With the weights and the plain numbers of each in fresh copies, and on the trained object itself.
+    With the weights and the plain numbers of each in fresh copies, and on the trained object itself. `first` is the layer of the first.
     """
-    for layer, mixer in enumerate(trained):
+    for layer, mixer in enumerate(trained, start=first):
         try:
             check_object(Subject(make, width, heads, seed, precision, device, mixer, layer), mixer)
             subject = Subject(make, width, heads, seed, precision, device, mixer, layer)

@@ -5,9 +5,9 @@ The program starts itself again:
     if launch.wanted(device, processes) > 1 and not launch.is_worker():
         sys.exit(launch.start(__file__, sys.argv[1:], launch.wanted(device, processes)))
 
-The sandbox has neither /etc/hosts nor a network, so addresses are numbers and never names, and gloo and NCCL are told to
-talk over `lo`. In the sandbox tier without namespaces (landlock) a program may open no socket at all: there one process
-is all there can be, and `start` says so. One machine only.
+The sandbox has neither /etc/hosts nor a network, so addresses are numbers and never names, and gloo and NCCL are told
+to talk over `lo`. In the sandbox tier without namespaces (landlock) a program may open no socket at all: there one
+process is all there can be, and `start` says so. One machine only.
 """
 
 import os

@@ -31,7 +31,7 @@ NOT_ASKED = -100
 
 BETAS = (0.9, 0.95)
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "fp32", "bf16"]
 Batches = Callable[[int], tuple[Any, Any]]
 """Number of a step, from 1 -> tokens and targets of this process, each (batch / processes, length) of int64."""
 
@@ -60,7 +60,7 @@ class Plan:
     `learning_rate`, `warmup` (steps), `final_share` (of the peak, left at the last step): see `learning_rate_at`.
     `weight_decay`: of matrices, see `optimizer_of`. `clip`: bound on the norm of the whole gradient.
     `part`: rows of one forward pass in one process; a step adds up the gradients of as many as it takes (None: one).
-    `precision`: "auto" is bfloat16 autocast on CUDA and float32 elsewhere.
+    `precision`: "bf16" is autocast, "auto" is bf16 on CUDA and fp32 elsewhere.
     `checkpoints`: shares of the steps after which `on_checkpoint` is called.
     `save_every`: steps between saved states (0: none).
     `threads`: of the CPU; with 1 the same seed gives the same losses.
@@ -90,7 +90,7 @@ class Plan:
         _expect(self.clip > 0.0 and self.learning_rate > 0.0, "clip and learning_rate above 0", self.clip)
         _expect(all(0.0 < share <= 1.0 for share in self.checkpoints), "checkpoints in (0, 1]", self.checkpoints)
         _expect(self.part is None or self.part >= 1, "parts of at least 1 row", self.part)
-        _expect(self.precision in ("auto", "float32", "bfloat16"), "auto, float32 or bfloat16", self.precision)
+        _expect(self.precision in ("auto", "fp32", "bf16"), "auto, fp32 or bf16", self.precision)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Trained:
     losses: list[float] = field(default_factory=list)
     tokens: int = 0
     resumed_at: int = 0
-    precision: str = "float32"
+    precision: str = "fp32"
     tokens_per_second: float | None = None
     tokens_per_cpu_second: float | None = None
     peak_memory_bytes: int | None = None
@@ -177,11 +177,11 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def precision_of(plan: Plan, device: torch.device) -> Literal["float32", "bfloat16"]:
+def precision_of(plan: Plan, device: torch.device) -> Literal["fp32", "bf16"]:
     """The precision that a plan means on a device."""
     if plan.precision != "auto":
         return plan.precision
-    return "bfloat16" if device.type == "cuda" else "float32"
+    return "bf16" if device.type == "cuda" else "fp32"
 
 
 def _total(number: float, place: Place) -> float:
@@ -283,7 +283,7 @@ def _gradients(module: nn.Module, batch: tuple[Tensor, Tensor], plan: Plan, plac
     parts = _parts(*batch, plan)
     summed, auxiliary = torch.zeros((), device=place.device), torch.zeros((), device=place.device)
     autocast = torch.autocast(
-        place.device.type, dtype=torch.bfloat16, enabled=precision_of(plan, place.device) == "bfloat16"
+        place.device.type, dtype=torch.bfloat16, enabled=precision_of(plan, place.device) == "bf16"
     )
     for number, (tokens, targets) in enumerate(parts, start=1):
         alone = isinstance(module, DistributedDataParallel) and number < len(parts)

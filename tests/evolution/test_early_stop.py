@@ -159,3 +159,36 @@ def test_the_first_rule_that_holds_decides_for_good():
 @given(RULES)
 def test_a_rule_is_read_back_as_it_was_written(rule):
     assert StopRule.from_fields(json.loads(json.dumps(asdict(rule)))) == rule
+
+
+CONTROLLED = StopRule("above_baseline", metric="loss", at=0.5, k=2, control="without/loss")
+
+
+@given(finite, st.floats(0, 1e3), finite, finite)
+def test_a_control_spares_whatever_has_not_fallen_behind_it_too(mean, sd, control, value):
+    for sign, test in ((1, "above_baseline"), (-1, "below_baseline")):
+        rule = replace(CONTROLLED, test=test, reference=Reference(mean, sd, 3, control))
+        place, _ = judged(rule, [point(0.5, loss=value)])
+        past_both = sign * value > sign * (mean + sign * 2 * sd) and sign * value > sign * control
+        assert (place == 0) == past_both
+
+
+def test_the_reason_names_the_control_where_that_is_the_bound():
+    rule = replace(CONTROLLED, reference=Reference(2.0, 0.5, 3, 4.0))
+    assert judged(rule, [point(0.5, loss=3.5)]) == (None, None), "past 2 + 2 x 0.5, but not past the control"
+    _, stop = judged(rule, [point(0.5, loss=4.5)])
+    assert "loss 4.5 is above 4 (the baseline's control, without/loss, 3 seeds)" in stop.reason
+
+
+def test_without_a_word_of_the_control_the_rule_is_not_applied_and_says_so():
+    judge = Judge([replace(CONTROLLED, reference=REFERENCE)])
+    assert judge.see(point(0.5, loss=99.0)) is None
+    assert judge.notes() == (
+        "Early-stop rule above_baseline at 0.5 on loss was not applied: the baseline has told no without/loss at this "
+        "stage.",
+    )
+
+
+def test_a_rule_with_a_control_survives_json():
+    rule = replace(CONTROLLED, reference=Reference(2.0, 0.5, 3, 4.0))
+    assert StopRule.from_fields(json.loads(json.dumps(asdict(rule)))) == rule

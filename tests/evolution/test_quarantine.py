@@ -5,7 +5,15 @@ import math
 import pytest
 from asi_evolve.evolution.models import Quarantine
 from asi_evolve.evolution.outcomes import Outcome
-from asi_evolve.evolution.quarantine import breaks, not_repeated, suspicion, verdict
+from asi_evolve.evolution.quarantine import (
+    Alarm,
+    alarm_reason,
+    breaks,
+    not_repeated,
+    suspicion,
+    verdict,
+    verdict_on_alarm,
+)
 from asi_evolve.evolution.statistics import robust_spread
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,3 +146,30 @@ def test_an_outlier_whose_repeat_breaks_the_bound_is_refused_for_that():
 
 def test_a_candidate_that_fails_with_another_seed_is_told_how():
     assert "(8) it ended as limit: Out of time." in not_repeated(quarantine(), 8, Outcome.LIMIT, "Out of time.")
+
+
+LOWER = Alarm("loss", higher_is_better=False, margin=0.1)
+losses = st.floats(1e-3, 1e3)
+
+
+@given(losses, losses)
+def test_an_alarm_rings_beyond_its_margin_and_in_its_direction_alone(value, best):
+    for alarm, lead in ((LOWER, best - value), (LOWER._replace(higher_is_better=True), value - best)):
+        rung = alarm.rings(value, best)
+        assert (rung is not None) == (lead > 0.1 * best)
+
+
+def test_the_margin_is_a_share_of_the_size_of_the_best_also_below_zero():
+    higher = LOWER._replace(higher_is_better=True)
+    assert higher.rings(-9.1, -10.0) is None
+    assert higher.rings(-8.9, -10.0) is not None
+    assert higher.rings(1e-9, 0.0) is not None
+
+
+@pytest.mark.parametrize(("repeats", "released"), [([0.5, 0.5], True), ([0.7, 0.8], True), ([0.7, 0.9], False)])
+def test_a_metric_that_rang_has_to_keep_its_share_of_the_lead(repeats, released):
+    rung = LOWER.rings(0.5, 1.0)
+    held = quarantine("alarm", reason=alarm_reason(rung, 0.1)).model_copy(update={"alarm": rung})
+    found = verdict_on_alarm(held, rung, repeats, confirm=0.5)
+    assert found.released is released
+    assert "Its loss, 0.5, is better than the best so far, 1, by more than 10% of that" in found.reason

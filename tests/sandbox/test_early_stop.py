@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -216,3 +217,19 @@ async def test_progress_torn_by_a_power_cut_costs_only_itself(laboratory):
         found = await laboratory.finished(number)
     assert found.outcome is Outcome.SCORED
     assert await laboratory.series(number) == [None]
+
+
+async def test_a_control_that_the_baseline_tells_is_the_least_bound(tmp_path):
+    folder = Path(shutil.copytree(FALLING_DOMAIN, tmp_path / "falling"))
+    spec = (folder / "domain.toml").read_text()
+    (folder / "domain.toml").write_text(spec.replace("min_sd = 0.1\n", 'min_sd = 0.1\ncontrol = "without"\n'))
+    harness = (folder / "harness.py").read_text()
+    told = '"loss": losses[-1]'
+    (folder / "harness.py").write_text(harness.replace(told, f'{told}, "without": 2.5 * losses[-1]'))
+    async with open_workspace(tmp_path / "workspace") as workspace:
+        laboratory = await campaign_on(workspace, folder)
+        await with_baseline(laboratory)
+        assert (await laboratory.run(FALLING.format(scale=20.0))).outcome is Outcome.SCORED
+        found = await laboratory.run(FALLING.format(scale=30.0))
+    assert found.outcome is Outcome.REJECTED
+    assert "loss 3 is above 2.525 (the baseline's control, without, 3 seeds)" in found.reason

@@ -64,7 +64,8 @@ def test_a_name_on_the_host_leads_a_candidate_nowhere(shapes):
     job = str(shapes.root / "e1-explore-0-1")
     look = f"""
         seen = []
-        for part in ("generated/hidden/points.npz", "job.json", "trusted-params.json", "generator/generator.py",
+        for part in ("generated/hidden/points.npz", "job.json", "trusted-params.json", "evaluator-params.json",
+                     "generator/generator.py",
                      "evaluator/evaluator.py", "train/points.npz", "fit/checkpoint/model.pickle"):
             try: open("{job}/" + part, "rb").read(1)
             except OSError: continue

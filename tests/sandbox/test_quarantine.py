@@ -322,3 +322,37 @@ async def test_what_was_held_is_in_the_journal(workspace):
         "experiment_finished",
     ]
     assert json.loads(rows[2]["data_json"]) == {"node": f"n{node}", "cause": "outlier", "score": 30.0}
+
+
+ALARM = '[[quarantine.alarms]]\nmetric = "value"\ndirection = "maximize"\nmargin = 0.5\n\n[fitness]\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome", "score"),
+    [("return 8.0", Outcome.SCORED, 8.0), ("return 8.0 if seed == 0 else 3.0", Outcome.REJECTED, None)],
+)
+async def test_a_metric_far_better_than_any_before_rings_an_alarm(workspace, own_domain, body, outcome, score):
+    campaign = await start(workspace, own_domain("[fitness]\n", ALARM), population=[1.0, 2.0])
+    usual, _ = await order(workspace, campaign, "return 2.9")
+    async with at_work(workspace):
+        assert (await finished(workspace, usual)).quarantine is None, "45 % better than the best"
+        number, node = await order(workspace, campaign, body)
+        found = await finished(workspace, number)
+    assert (found.outcome, found.score) == (outcome, score), found.reason
+    assert found.quarantine.cause == "alarm"
+    assert (found.quarantine.alarm.best, found.quarantine.alarm.value) == (2.9, 8.0)
+    assert "Its value, 8, is better than the best so far, 2.9, by more than 50% of that" in found.reason
+    assert (await nodes.get(workspace.read, node)).score == (score)
+
+
+async def test_an_alarm_knows_nothing_of_other_campaigns_stages_and_refused_scores(workspace, own_domain):
+    folder = own_domain("[fitness]\n", ALARM)
+    await start(workspace, folder, population=[9.0])
+    campaign = await start(workspace, folder, population=[])
+    first, _ = await order(workspace, campaign, "return 1.0")
+    lucky, _ = await order(workspace, campaign, "return 9.0 if seed == 0 else 1.0")
+    async with at_work(workspace, slots=1):
+        assert (await finished(workspace, first)).quarantine is None, "nothing to compare with"
+        assert (await finished(workspace, lucky)).outcome is Outcome.REJECTED
+        third, _ = await order(workspace, campaign, "return 2.0")
+        assert (await finished(workspace, third)).quarantine.alarm.best == 1.0

@@ -1,6 +1,7 @@
 """Parts of layers."""
 
 from fla.modules.causal_conv1d import ShortConvolution
+from fla.modules.mlp import GatedMLP
 from fla.modules.norm import (
     FusedLayerNormGated,
     FusedLayerNormSwishGate,
@@ -16,6 +17,7 @@ from fla.modules.norm import (
     RMSNorm,
     RMSNormLinear,
 )
+from fla.modules.rotary import RotaryEmbedding
 
 __all__ = [
     "FusedLayerNormGated",
@@ -24,6 +26,7 @@ __all__ = [
     "FusedRMSNormGated",
     "FusedRMSNormSwishGate",
     "FusedRMSNormSwishGateLinear",
+    "GatedMLP",
     "GroupNorm",
     "GroupNormLinear",
     "L2Norm",
@@ -31,5 +34,6 @@ __all__ = [
     "LayerNormLinear",
     "RMSNorm",
     "RMSNormLinear",
+    "RotaryEmbedding",
     "ShortConvolution",
 ]

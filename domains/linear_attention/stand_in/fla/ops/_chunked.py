@@ -25,7 +25,7 @@ from torch.nn import functional
 
 CHUNK = 64
 # Blocks on the diagonal whose decays are formed pair by pair where a gate has one number per key dimension.
-PAIRWISE = 8
+PAIRWISE = 4
 
 
 def linear(q: Tensor, k: Tensor, v: Tensor, g: Tensor | None, state: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -39,8 +39,8 @@ def linear(q: Tensor, k: Tensor, v: Tensor, g: Tensor | None, state: Tensor | No
     sums, last = _within(g)
     written = _from_start_to_end(k, sums, last).transpose(-1, -2) @ v
     before, final = _carry(written, last, _start(state, k, v))
-    read = q if sums is None else q * sums.exp()
-    outputs = read @ before + _scores(q, k, sums) @ v
+    read = q if sums is None else q * _decay(sums, q)
+    outputs = read @ before + _scores((q,), k, sums)[0] @ v
     return outputs.flatten(2, 3)[:, :, :length], final
 
 
@@ -52,17 +52,18 @@ def delta(
     q, k, v, g = _in_chunks(q, k, v, g)
     beta = _split(beta.unsqueeze(-1), k.shape[3])
     sums, last = _within(g)
-    erased = k if sums is None else k * sums.exp()
+    erased = k if sums is None else k * _decay(sums, k)
     # solve_triangular reads below the diagonal only: tril is for the gradient, which would come back full
-    system = (beta * _scores(k, k, sums)).tril(-1)
+    among_keys, read_keys = _scores((k, q), k, sums)
+    system = (beta * among_keys).tril(-1)
     right = torch.cat([beta * v, beta * erased], -1)
     solved = torch.linalg.solve_triangular(system, right, upper=False, unitriangular=True)
     values, erasers = solved[..., :width], solved[..., width:]
     before, updates, final = _carry_delta(
         values, erasers, _from_start_to_end(k, sums, last).transpose(-1, -2), last, _start(state, k, v)
     )
-    read = q if sums is None else q * sums.exp()
-    outputs = read @ before + _scores(q, k, sums) @ updates
+    read = q if sums is None else q * _decay(sums, q)
+    outputs = read @ before + read_keys @ updates
     return outputs.flatten(2, 3)[:, :, :length], final
 
 
@@ -70,7 +71,7 @@ def _in_chunks(q: Tensor, k: Tensor, v: Tensor, g: Tensor | None) -> tuple[Tenso
     """Time cut into chunks, (batch, heads, chunks, chunk, width); what is added at the end writes nothing."""
     chunk = min(CHUNK, 1 << (q.shape[2] - 1).bit_length())
     if g is not None:
-        # exp of this is 0 as it is of anything below: no infinities, and sums that keep their digits
+        # exp of this is 0 as it is of anything below: no infinities, whose differences would be NaN
         g = g.clamp(min=-110.0 if g.dtype == torch.float32 else -750.0)
         g = _split(g if g.dim() == 4 else g.unsqueeze(-1), chunk)
     return _split(q, chunk), _split(k, chunk), _split(v, chunk), g
@@ -84,16 +85,23 @@ def _split(x: Tensor, chunk: int) -> Tensor:
 
 
 def _within(g: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """Sums of gates from the start of the chunk to each position, (..., chunk, 1 or K), and over it whole."""
+    """Sums of gates from the start of the chunk to each position, (..., chunk, 1 or K), and over it whole.
+
+    In float64: what counts is differences of them, small between neighbours late in a chunk.
+    """
     if g is None:
         return None, None
-    sums = g.cumsum(-2)
+    sums = g.double().cumsum(-2)
     return sums, sums[..., -1:, :]
+
+
+def _decay(exponents: Tensor, like: Tensor) -> Tensor:
+    return exponents.to(like.dtype).exp()
 
 
 def _from_start_to_end(k: Tensor, sums: Tensor | None, last: Tensor | None) -> Tensor:
     """Keys as the end of the chunk sees them."""
-    return k if sums is None or last is None else k * (last - sums).exp()
+    return k if sums is None or last is None else k * _decay(last - sums, k)
 
 
 def _start(state: Tensor | None, k: Tensor, v: Tensor) -> Tensor:
@@ -108,7 +116,7 @@ def _carry(written: Tensor, last: Tensor | None, state: Tensor) -> tuple[Tensor,
         after = written.cumsum(2) + state.unsqueeze(2)
         return torch.cat([state.unsqueeze(2), after[:, :, :-1]], 2), after[:, :, -1]
     before = []
-    decays = last.exp().transpose(-1, -2)
+    decays = _decay(last, written).transpose(-1, -2)
     for decay, added in zip(decays.unbind(2), written.unbind(2), strict=True):
         before.append(state)
         state = torch.addcmul(added, decay, state)
@@ -121,7 +129,7 @@ def _carry_delta(
     """States at the start of each chunk, what each position writes (..., chunk, V), and the final state."""
     shape = state.shape
     values, erasers, keys = (x.flatten(0, 1) for x in (values, erasers, keys))
-    decays = None if last is None else last.exp().transpose(-1, -2).flatten(0, 1).unbind(1)
+    decays = None if last is None else _decay(last, state).transpose(-1, -2).flatten(0, 1).unbind(1)
     state = state.flatten(0, 1)
     before, updates = [], []
     for i, (value, eraser, key) in enumerate(zip(values.unbind(1), erasers.unbind(1), keys.unbind(1), strict=True)):
@@ -133,40 +141,52 @@ def _carry_delta(
     return *stacked, state.view(shape)
 
 
-def _scores(rows: Tensor, keys: Tensor, sums: Tensor | None) -> Tensor:
-    """<rows_t exp(sums_t - sums_j), keys_j> for j <= t, else 0: (..., chunk, chunk)."""
+def _scores(rows: tuple[Tensor, ...], keys: Tensor, sums: Tensor | None) -> list[Tensor]:
+    """For each of `rows` <row_t exp(sums_t - sums_j), key_j> where j <= t, else 0: (..., chunk, chunk)."""
     if sums is None:
-        return (rows @ keys.transpose(-1, -2)).tril()
+        return [(row @ keys.transpose(-1, -2)).tril() for row in rows]
     if sums.shape[-1] == 1:
-        return rows @ keys.transpose(-1, -2) * _pairs(sums).squeeze(-1)
+        pairs = _pairs(sums, keys).squeeze(-1)
+        return [row @ keys.transpose(-1, -2) * pairs for row in rows]
     return _scores_per_dimension(rows, keys, sums)
 
 
-def _pairs(sums: Tensor) -> Tensor:
-    """exp(sums_t - sums_j) for j <= t, else 0: (..., length, length, 1 or K). No exponent above the diagonal."""
+def _pairs(sums: Tensor, like: Tensor) -> Tensor:
+    """exp(sums_t - sums_j) where j <= t, else 0, also where it would overflow: (..., length, length, 1 or K)."""
     length = sums.shape[-2]
     above = torch.ones(length, length, dtype=torch.bool, device=sums.device).triu(1).unsqueeze(-1)
-    return (sums.unsqueeze(-2) - sums.unsqueeze(-3)).masked_fill(above, -torch.inf).exp()
+    return _decay((sums.unsqueeze(-2) - sums.unsqueeze(-3)).masked_fill(above, -torch.inf), like)
 
 
-def _scores_per_dimension(rows: Tensor, keys: Tensor, sums: Tensor) -> Tensor:
+def _scores_per_dimension(rows: tuple[Tensor, ...], keys: Tensor, sums: Tensor) -> list[Tensor]:
     """As `_scores` where each key dimension has its gate.
 
     exp(sums_t) times exp(-sums_j) would overflow. Instead blocks are joined two by two, and a pair that lies across a
     joint meets there: exp(sums_t - joint) exp(joint - sums_j), with neither exponent above 0 (cf. arXiv 2312.06635,
     section 4.3, which cuts once where this halves).
     """
-    size = min(PAIRWISE, rows.shape[-2])
-    blocks = (x.unflatten(-2, (-1, size)) for x in (rows, keys, sums))
-    row, key, total = blocks
-    joined = (row.unsqueeze(-2) * key.unsqueeze(-3) * _pairs(total)).sum(-1)
-    while size < rows.shape[-2]:
-        row, key, total = (x.unflatten(-2, (-1, 2, size)) for x in (rows, keys, sums))
-        joint = total[..., 0, -1:, :]
-        late = row[..., 1, :, :] * (total[..., 1, :, :] - joint).exp()
-        early = key[..., 0, :, :] * (joint - total[..., 0, :, :]).exp()
-        halves = joined.unflatten(-3, (-1, 2))
-        top = functional.pad(halves[..., 0, :, :], (0, size))
-        joined = torch.cat([top, torch.cat([late @ early.transpose(-1, -2), halves[..., 1, :, :]], -1)], -2)
+    size = min(PAIRWISE, keys.shape[-2])
+    pairs = _pairs(sums.unflatten(-2, (-1, size)), keys)
+    seen = pairs * keys.unflatten(-2, (-1, 1, size))
+    scores = [(seen * row.unflatten(-2, (-1, size)).unsqueeze(-2)).sum(-1) for row in rows]
+    while size < keys.shape[-2]:
+        first, second = _halves(sums, size)
+        joint = first[..., -1:, :]
+        late = _decay(second - joint, keys)
+        early = (_halves(keys, size)[0] * _decay(joint - first, keys)).transpose(-1, -2)
+        scores = [
+            _joined(score, late * _halves(row, size)[1] @ early, size) for score, row in zip(scores, rows, strict=True)
+        ]
         size *= 2
-    return joined.squeeze(-3)
+    return [score.squeeze(-3) for score in scores]
+
+
+def _joined(blocks: Tensor, across: Tensor, size: int) -> Tensor:
+    """Lower-triangular blocks (..., 2 n, size, size) two by two, with what lies left of each second one."""
+    first, second = blocks.unflatten(-3, (-1, 2)).unbind(-3)
+    return torch.cat([functional.pad(first, (0, size)), torch.cat([across, second], -1)], -2)
+
+
+def _halves(x: Tensor, size: int) -> tuple[Tensor, ...]:
+    """(..., 2 n size, K) -> two of (..., n, size, K), in turn."""
+    return x.unflatten(-2, (-1, 2, size)).unbind(-3)

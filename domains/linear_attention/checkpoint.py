@@ -1,0 +1,108 @@
+"""Models on their way from the fit to the predict: plain tensors and plain numbers in files, and the asking of models.
+
+A checkpoint is `TASK@PERCENT.pt`: {"tensors": every parameter and buffer by name, "plain": the plain numbers and texts among
+the attributes of every module, such as step counters}. `models.json` says how the models are built. Nothing is unpickled
+but tensors, numbers and texts (weights_only), though the predict runs the candidate's code anyway.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mixers import Maker
+from model import LanguageModel
+from subject import casting, weights_of
+from torch import nn
+
+MODELS = "models.json"
+"""Only there where something was trained."""
+
+
+class Built(NamedTuple):
+    """How the models of a run are built, but for the vocabulary, which the task has."""
+
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+    precision: str
+    """fp32 or bf16."""
+
+    def model(self, vocabulary: int, make: Maker) -> LanguageModel:
+        """A fresh model."""
+        return LanguageModel(vocabulary, self.width, self.layers, self.heads, make, self.mlp_width)
+
+
+def write_models(folder: Path, built: Built, vocabularies: Mapping[str, int], checkpoints: list[str]) -> None:
+    """Leave models.json."""
+    told = {"built": built._asdict(), "vocabularies": dict(vocabularies), "checkpoints": checkpoints}
+    (folder / MODELS).write_text(json.dumps(told, indent=1))
+
+
+def read_models(folder: Path) -> tuple[Built, dict[str, int], list[str]]:
+    """The inverse of `write_models`."""
+    told = json.loads((folder / MODELS).read_text())
+    return Built(**told["built"]), told["vocabularies"], told["checkpoints"]
+
+
+def save(path: Path, model: nn.Module) -> None:
+    """Write a checkpoint."""
+    tensors, plain = weights_of(model)
+    torch.save({"tensors": {name: tensor.cpu() for name, tensor in tensors.items()}, "plain": plain}, path)
+
+
+def restore(path: Path, model: nn.Module) -> None:
+    """Give a fresh model what a checkpoint has.
+
+    Raises RuntimeError where a parameter is missing or of another shape. Buffers of another shape, which are caches, and
+    attributes that are no plain numbers or texts stay as the constructor made them.
+    """
+    saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    tensors = saved["tensors"]
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name not in tensors or tensors[name].shape != parameter.shape:
+                came = tuple(tensors[name].shape) if name in tensors else "none"
+                raise RuntimeError(
+                    f"Expected parameter {name} of shape {tuple(parameter.shape)} in {path.name}, but got {came}. "
+                    "Create all parameters in the constructor, and the same ones each time."
+                )
+            parameter.copy_(tensors[name])
+        for name, buffer in model.named_buffers():
+            if name in tensors and tensors[name].shape == buffer.shape:
+                buffer.copy_(tensors[name])
+    for name, part in model.named_modules():
+        vars(part).update(saved["plain"].get(name, {}))
+
+
+def answer(
+    model: nn.Module, tokens: np.ndarray, positions: np.ndarray, *, rows: int, device: str, precision: str
+) -> np.ndarray:
+    """Logits (rows, questions, vocabulary) float32 of tokens (rows, length) at positions (rows, questions).
+
+    `rows`: of one forward pass. The model is left in evaluation mode.
+    """
+    model.eval()
+    answers = []
+    for start in range(0, len(tokens), rows):
+        part = torch.from_numpy(tokens[start : start + rows]).to(device)
+        places = torch.from_numpy(positions[start : start + rows]).to(device)
+        with torch.no_grad(), casting(precision, device):
+            logits = model(part)
+        index = places.unsqueeze(-1).expand(-1, -1, logits.shape[-1])
+        answers.append(logits.gather(1, index).float().cpu().numpy())
+    return np.concatenate(answers)
+
+
+def loss_of(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+    """Mean cross entropy in nats over questions (rows, questions) with their weights, as the evaluator computes it."""
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=-1, keepdims=True)
+    losses = np.log(np.exp(shifted).sum(axis=-1)) - np.take_along_axis(shifted, labels[..., None], -1)[..., 0]
+    return math.fsum((losses * weights).ravel()) / float(weights.sum())
