@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -21,7 +22,11 @@ kernels.install("stand_in")
 def program(path: str | Path) -> Maker:
     """The maker of a file: `cheats/batch_mean`, `honest/dropout`, or a path."""
     file = Path(path) if str(path).endswith(".py") else HERE / f"{path}.py"
-    return mixers.maker(mixers.from_file(file, f"candidate_{file.stem}"))
+    spec = importlib.util.spec_from_file_location(f"candidate_{file.stem}", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return mixers.maker(module.mixer if hasattr(module, "mixer") else module.DeltaNet)
 
 
 BASELINE = program(FOLDER / "baseline" / "mixer.py")

@@ -11,9 +11,12 @@ from asi_evolve import domains
 torch = pytest.importorskip("torch")
 
 sys.path[:0] = [str(Path(domains.__file__).parent / "linear_attention"), str(Path(__file__).parent)]
+from causality import check_causality  # noqa: E402
 from checks import check_trained, run_checks  # noqa: E402
 from finding import Finding  # noqa: E402
 from programs import BASELINE, HERE, program  # noqa: E402
+from subject import Subject  # noqa: E402
+from tampering import WATCHED  # noqa: E402
 from torch import nn  # noqa: E402
 
 WIDTH, HEADS = 32, 2
@@ -93,13 +96,16 @@ def refused(found: dict[str, Finding]) -> list[str]:
 
 
 @pytest.fixture
-def torch_is_put_back(monkeypatch):
+def torch_is_put_back():
     """Candidates that patch torch on import do so in this process."""
-    import tampering
-
-    for owner, name in [*tampering.WATCHED, (torch.testing, "assert_close")]:
-        if name in vars(owner):
-            monkeypatch.setattr(owner, name, getattr(owner, name))
+    watched = [*WATCHED, (torch.testing, "assert_close")]
+    before = [(owner, name, vars(owner).get(name)) for owner, name in watched]
+    yield
+    for owner, name, was in before:
+        if was is not None:
+            setattr(owner, name, was)
+        elif name in vars(owner):
+            delattr(owner, name)  # it was inherited
 
 
 def test_deltanet_passes_every_check():
@@ -174,7 +180,7 @@ def raises_at_33(x):
 @pytest.mark.parametrize(
     ("answer", "check", "words"),
     [
-        (lambda x: x / 0 * 0, "finite", "of the output in training mode are not"),
+        (lambda x: x / 0 * 0, "finite", "some at length 7 are not"),
         (lambda x: x.abs().sqrt() * (x * 0).sqrt(), "finite", "the gradient of linear.weight"),
         (lambda x: x[:, :-1], "shape", "(2, 64, 32)"),
         (lambda x: x.detach().numpy(), "shape", "ndarray"),
@@ -230,11 +236,8 @@ def test_a_leak_that_training_opens_is_found_in_the_trained_mixer():
 
 
 def test_findings_do_not_depend_on_what_was_drawn_before():
-    torch.manual_seed(1)
-    one = findings_of(program("honest/hierarchical"))
-    torch.manual_seed(2)
-    two = findings_of(program("honest/hierarchical"))
-    assert {name: finding.value for name, finding in one.items() if name not in ("speed", "cost")} == {
-        name: finding.value for name, finding in two.items() if name not in ("speed", "cost")
-    }
-    assert one["cost"].value == two["cost"].value
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append(check_causality(Subject(program("honest/fft_convolution"), WIDTH, HEADS, 0)))
+    assert found[0] == found[1] and found[0].value > 0
