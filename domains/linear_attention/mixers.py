@@ -1,8 +1,8 @@
 """A candidate's file -> its mixer class -> a module that maps (batch, length, width) to the same shape.
 
-Candidates follow the interface of flash-linear-attention's layers, with the small differences that published search systems
-have: other names for the width, arguments without defaults, an auxiliary loss as the second value. All of that ends here.
-This is no defence: the class is foreign code, and it runs in this process.
+Candidates follow the interface of flash-linear-attention's layers, with the small differences that published search
+systems have: other names for the width, arguments without defaults, an auxiliary loss as the second value. All of that
+ends here. This is no defence: the class is foreign code, and it runs in this process.
 """
 
 from __future__ import annotations

@@ -123,6 +123,11 @@ class Step:
     cpu_seconds: float
 
 
+OnStep = Callable[[Step], None]
+OnCheckpoint = Callable[[float, int, nn.Module], None]
+"""Called with the share of the training, the step, and the model."""
+
+
 @dataclass
 class Trained:
     """What a training came to. `losses`: one per step, those before a resumption included. Throughputs are in tokens of
@@ -305,8 +310,8 @@ def train(
     plan: Plan,
     *,
     place: Place | None = None,
-    on_step: Callable[[Step], None] | None = None,
-    on_checkpoint: Callable[[float, int, nn.Module], None] | None = None,
+    on_step: OnStep | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
     state: Path | None = None,
 ) -> Trained:
     """Train a model in place. `model(tokens)` gives logits (B, T, V), `model.auxiliary_loss()` a scalar tensor or None.
