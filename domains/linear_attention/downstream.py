@@ -128,8 +128,8 @@ def adapter(
     precision: str = "fp32",
 ) -> Any:
     """The model as an lm_eval.api.model.LM. `end_of_text` stands before a text that has no context."""
-    from lm_eval import utils
-    from lm_eval.api.model import TemplateLM
+    from lm_eval import utils  # pyright: ignore[reportMissingImports]  -- by hand
+    from lm_eval.api.model import TemplateLM  # pyright: ignore[reportMissingImports]  -- by hand
 
     how = {"length": length, "device": device or torch.device("cpu"), "precision": precision}
 
@@ -179,7 +179,7 @@ def evaluate(
 
     `limit`: documents of a task. `include`: a folder with task files of one's own (YAML).
     """
-    from lm_eval import simple_evaluate
+    from lm_eval import simple_evaluate  # pyright: ignore[reportMissingImports]  -- by hand
 
     found = simple_evaluate(
         language_model,

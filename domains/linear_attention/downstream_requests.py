@@ -47,7 +47,7 @@ Documents = dict[str, list[dict[str, Any]]]
 @cache
 def known_tasks(include: Path | None) -> Any:
     """lm_eval's own tasks and those of a folder, by name; reading them takes seconds."""
-    from lm_eval.tasks import TaskManager
+    from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports]  -- by hand
 
     return TaskManager(include_path=str(include) if include else None)
 
@@ -57,7 +57,7 @@ def loaded(tasks: Sequence[str], limit: int | None, include: Path | None) -> dic
 
     Raises ValueError for a task without choices.
     """
-    from lm_eval.evaluator_utils import get_sample_size
+    from lm_eval.evaluator_utils import get_sample_size  # pyright: ignore[reportMissingImports]  -- by hand
 
     found = known_tasks(include).load(list(tasks))["tasks"]
     for name, task in found.items():
@@ -88,7 +88,8 @@ def record(tasks: dict[str, Any], encode: Encode, end_of_text: int) -> tuple[lis
     for name, task in tasks.items():
         for instance in task.instances:
             document = asked.setdefault(name, {}).setdefault(instance.doc_id, {"doc": instance.doc, "pairs": []})
-            document["pairs"].append(pair_of(*instance.args, encode, end_of_text))
+            context, continuation = instance.args
+            document["pairs"].append(pair_of(context, continuation, encode, end_of_text))
     requests = sorted({pair for each in asked.values() for document in each.values() for pair in document["pairs"]})
     index = {pair: number for number, pair in enumerate(requests)}
     hidden: Documents = {}
@@ -171,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare requests."""
     import prepare
 
-    parser = argparse.ArgumentParser(description="Requests of lm-evaluation-harness for the stage verify-gpu.")
+    parser = argparse.ArgumentParser(description="Requests of lm-evaluation-harness for the stage verify_gpu.")
     parser.add_argument("--tasks", nargs="+", required=True, help="tasks with choices, as lm_eval calls them")
     parser.add_argument("--tokenizer", type=Path, help="the tokenizer.json of the token file; bytes without")
     parser.add_argument("--separator", help="its token between documents, as for prepare.py")

@@ -73,9 +73,7 @@ class Fitting:
             mixers = [block.mixer for block in model.blocks]  # type: ignore[misc]
             done += self.settings.steps(task)
         if self.place.is_first:
-            checkpoint.write_models(
-                self.job / "checkpoint", self.built, vocabularies, list(self.settings.checkpoints)
-            )
+            checkpoint.write_models(self.job / "checkpoint", self.built, vocabularies, list(self.settings.checkpoints))
         return mixers
 
     def _one_task(self, material: Material, done: int, control: Control) -> LanguageModel:

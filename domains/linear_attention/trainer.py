@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -123,8 +123,8 @@ class Step:
     cpu_seconds: float
 
 
-OnStep = Callable[[Step], None]
-OnCheckpoint = Callable[[float, int, nn.Module], None]
+OnStep = Callable[[Step], object]
+OnCheckpoint = Callable[[float, int, nn.Module], object]
 """Called with the share of the training, the step, and the model."""
 
 
@@ -241,11 +241,12 @@ class _Loss(nn.Module):
 
         `per_target` and `per_row` weigh one asked target and one row, so that parts and processes add up to the mean.
         """
-        logits = self.model(tokens)
+        model: Any = self.model
+        logits = model(tokens)
         summed = nn.functional.cross_entropy(
             logits.float().flatten(0, 1), targets.flatten(), ignore_index=NOT_ASKED, reduction="sum"
         )
-        auxiliary = self.model.auxiliary_loss()
+        auxiliary = model.auxiliary_loss()
         if auxiliary is None:
             auxiliary = summed.new_zeros(())
         rows = len(tokens)
@@ -291,8 +292,8 @@ def _gradients(module: nn.Module, batch: tuple[Tensor, Tensor], plan: Plan, plac
         place.device.type, dtype=torch.bfloat16, enabled=precision_of(plan, place.device) == "bf16"
     )
     for number, (tokens, targets) in enumerate(parts, start=1):
-        alone = isinstance(module, DistributedDataParallel) and number < len(parts)
-        with module.no_sync() if alone else nullcontext():
+        quiet = isinstance(module, DistributedDataParallel) and number < len(parts)
+        with cast(DistributedDataParallel, module).no_sync() if quiet else nullcontext():
             with autocast:
                 objective, part_sum, part_auxiliary = module(tokens, targets, per_target, per_row)
             objective.backward()
