@@ -29,10 +29,11 @@ class OutOfTime(BaseException):
 
 @contextlib.contextmanager
 def at_most(cpu_seconds: float, doing: str) -> Iterator[None]:
-    """Raises Refused("speed", ...) in what is inside, after so many CPU seconds or five times as many wall seconds and ten.
+    """Raises Refused("speed", ...) in what is inside, after so many CPU seconds or five times as many wall seconds and
+    ten.
 
-    By interval timers, which wake Python code; one long kernel ends first. Only in the main thread, and not nested; elsewhere
-    nothing is bounded, and the sandbox's own limits are what there is.
+    By interval timers, which wake Python code; one long kernel ends first. Only in the main thread, and not nested;
+    elsewhere nothing is bounded, and the sandbox's own limits are what there is.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -57,7 +58,8 @@ def at_most(cpu_seconds: float, doing: str) -> Iterator[None]:
 
 
 def check_speed(subject: Subject, reference: Subject, slowest: float = SLOWEST) -> Finding:
-    """CPU seconds of forward and backward at batch 4, length 64, beside the reference: the best of three each, in turns.
+    """CPU seconds of forward and backward at batch 4, length 64, beside the reference: the best of three each, in
+    turns.
 
     The bound is wide, so that a busy machine does not decide it; the ratio that counts for the score is measured later.
     Call it outside of `at_most`: while an interval timer runs, Linux counts CPU seconds in ticks of 4 ms.
@@ -69,20 +71,18 @@ def check_speed(subject: Subject, reference: Subject, slowest: float = SLOWEST) 
         base = min(base, _step(reference, reference_module)[0])
         seconds, waited = _step(subject, own_module)
         own, wait = min(own, seconds), min(wait, waited)
-    if wait > LONGEST_WAIT:
-        sentence = (
-            f"Expected a mixer that computes, but in every pass it waits {wait:.2f} seconds without work. Do not sleep."
-        )
-        raise Failed("speed", sentence, wait, LONGEST_WAIT)
     ratio = own / base
     if ratio > slowest:
         raise Failed(
             "speed",
-            f"Expected forward and backward to take at most {slowest:g} times the baseline's CPU seconds, but got {ratio:.0f} "
-            f"times ({own:.3f} s for 256 tokens). Do less for each token.",
+            f"Expected forward and backward to take at most {slowest:g} times the baseline's CPU seconds, but got "
+            f"{ratio:.0f} times ({own:.3f} s for 256 tokens). Do less for each token.",
             ratio,
             slowest,
         )
+    if wait > max(LONGEST_WAIT, 10 * own):
+        sentence = f"Expected a mixer that computes, but in every pass it waits {wait:.2f} seconds. Do not sleep."
+        raise Failed("speed", sentence, wait, LONGEST_WAIT)
     return Finding("speed", "passed", ratio, slowest, f"{ratio:.2f} times the baseline's CPU seconds over 256 tokens.")
 
 

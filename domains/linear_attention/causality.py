@@ -1,17 +1,17 @@
-"""Does a mixer look ahead, across the batch, or back at earlier calls? Found by changing what it must not see.
+"""Does a mixer look ahead, or across the batch? Found by changing what it must not see.
 
-Gradients alone miss leaks that are detached or go through argmax; shorter prefixes alone miss leaks in training mode. So
-inputs are changed, and outputs compared, in evaluation and training mode, with initial and noisy weights, at several lengths,
-batches and input sizes. What a candidate does only under other conditions (another length, after 500 steps) is not found
-here: the evaluator's audit of trained models in another process is what scores stand on.
+Gradients alone miss leaks that are detached or go through argmax; shorter prefixes alone miss leaks in training mode.
+So inputs are changed, and outputs compared, in evaluation and training mode, with initial and noisy weights, at
+several lengths, batches and input sizes. What a candidate does only under other conditions (another length, after 500
+steps) is not found here: the evaluator's audit of trained models in another process is what scores stand on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
-from cost import work_of
 from finding import Failed, Finding
 from subject import Array, Condition, Subject, difference
 from torch import Tensor, nn
@@ -23,9 +23,6 @@ NOISY = [Condition(noisy=True, training=training) for training in (False, True)]
 
 NOT_REPEATABLE = 0.05
 """Where the same run differs by more than this share of what a changed future does, it is no evidence of a leak."""
-
-REPLAYED = 0.5
-"""A second call with the same input that takes less than this share of the work of one with a new input remembers."""
 
 
 class Leak(NamedTuple):
@@ -40,31 +37,33 @@ def positions(length: int) -> list[int]:
     return sorted({1, length // 3, length // 2, length // 2 + 1, 31, 32, 33, length - 1} & set(range(1, length)))
 
 
-def check_causality(subject: Subject, long: int = 600) -> Finding:
+def check_causality(subject: Subject, shapes: Sequence[tuple[int, int]] = ()) -> Finding:
     """Outputs before t must not change with the inputs from t on.
 
-    Lengths 64 and 130 in all conditions at the `positions`; every t at length 64 and 130 at once, one per item of a batch;
-    a batch of 16; small inputs; and once at the length `long`, for what begins behind a border of a large block.
+    Lengths 64 and 130 in all conditions at the `positions`; every t at once, one per item of a batch; a batch of 16;
+    small inputs; 600 tokens, for what begins behind a border of a large block; and the (batch, length) of training.
     """
     runs: list[tuple[Condition, int, int, list[int]]] = []
     runs += [(condition, 2, 64, positions(64)) for condition in CONDITIONS]
     runs += [(condition, 1, 130, positions(130)) for condition in CONDITIONS]
     runs += [(condition, 16, 64, [32, 63]) for condition in NOISY]
     runs += [(condition._replace(scale=0.01), 2, 64, [1, 32, 63]) for condition in NOISY]
-    runs += [(condition, 1, long, [1, long // 2, long - 1]) for condition in NOISY]
+    for batch, length in [(1, 600), *shapes]:
+        runs += [(condition, batch, length, sorted({1, length // 2, length - 1})) for condition in NOISY]
     worst, silent = Leak(0.0, "nowhere"), 0
     for condition, batch, length, starts in runs:
         worst, judged = _worst_of(worst, subject, condition, batch, length, starts)
         silent += not judged
-    for condition, length in product(NOISY, (64, 130)):
+    for condition, length in ((NOISY[0], 64), (NOISY[1], 64), (NOISY[0], 130)):
         worst = max(worst, _sweep(subject, condition, length))
-    note = f" {silent} of {len(runs)} conditions gave no finite numbers to compare." if silent else ""
+    note = f" In {silent} of {len(runs)} conditions there was nothing to compare: zeros, or no finite numbers."
     return Finding(
         "causality",
-        "warning" if silent else "passed",
+        "warning" if 2 * silent > len(runs) else "passed",
         worst.size,
         subject.tolerance,
-        f"A changed future moves earlier outputs by at most {worst.size:.1e}, which is rounding.{note}",
+        f"A changed future moves earlier outputs by at most {worst.size:.1e}, which is "
+        f"rounding.{note if silent else ''}",
     )
 
 
@@ -88,7 +87,7 @@ def _worst_of(
 
 
 def _sweep(subject: Subject, condition: Condition, length: int) -> Leak:
-    """All positions in one batch: item k - 1 has another future from k on. Needs items that are independent."""
+    """All positions in one batch: item k - 1 has another future from k on."""
     x, other = (subject.inputs(1, length, condition, salt) for salt in (2, 3))
     base = x.expand(length - 1, -1, -1).clone()
     changed = base.clone()
@@ -97,16 +96,13 @@ def _sweep(subject: Subject, condition: Condition, length: int) -> Leak:
     before = subject.fresh_answer(base, condition, "causality")
     after = subject.fresh_answer(changed, condition, "causality")
     leaks = [
-        Leak(
-            difference(before[item, : item + 1], after[item, : item + 1]),
-            f"position {item + 1} of {length}, {condition}",
-        )
+        Leak(difference(before[item, : item + 1], after[item, : item + 1]), f"all positions of {length}, {condition}")
         for item in range(length - 1)
     ]
     worst = max(leaks)
-    if worst.size > subject.tolerance:
-        _refuse_if_repeatable(subject, base, condition, before, worst)
-        return Leak(0.0, "nowhere")
+    if worst.size > subject.tolerance:  # once more with one change for all items, or mixed items would look like a leak
+        start = 1 + leaks.index(worst)
+        return _worst_of(Leak(0.0, "nowhere"), subject, condition, length - 1, length, [start])[0]
     return worst
 
 
@@ -120,14 +116,13 @@ def check_object(subject: Subject, module: nn.Module) -> None:
         changed = x.clone()
         changed[:, start:] = other[:, start:]
         leak = difference(before[:, :start], subject.answer(module, changed, "causality")[:, :start])
-        if (
-            leak > subject.tolerance
-            and difference(before, subject.answer(module, x, "causality")) <= NOT_REPEATABLE * leak
-        ):
+        if leak <= subject.tolerance:
+            continue
+        if difference(before, subject.answer(module, x, "causality")) <= NOT_REPEATABLE * leak:
             raise Failed(
                 "causality",
-                f"Expected outputs to depend on earlier tokens alone, but in the trained mixer they changed by {leak:.1e} of "
-                f"their size when only tokens from position {start} of 64 on did.",
+                f"Expected outputs to depend on earlier tokens alone, but they changed by {leak:.1e} of their size "
+                f"when only tokens from position {start} of 64 on did.",
                 leak,
                 subject.tolerance,
             )
@@ -135,25 +130,33 @@ def check_object(subject: Subject, module: nn.Module) -> None:
 
 
 def _refuse_if_repeatable(subject: Subject, x: Tensor, condition: Condition, base: Array, leak: Leak) -> None:
-    """Raises unless the very same run differs as well: then the mixer draws numbers that no seed reaches."""
-    again = difference(base, subject.fresh_answer(x, condition, "causality"))
-    if again <= NOT_REPEATABLE * leak.size:
+    """Raises for the leak, unless numbers that no seed reaches explain it."""
+    if _repeatable(subject, x, condition, base, leak.size):
         raise Failed(
             "causality",
-            f"Expected outputs to depend on earlier tokens alone, but they changed by {leak.size:.1e} of their size when "
-            f"only later tokens did, from {leak.where}. Look for statistics, sorting, norms, attention or shifts over "
-            "time without a causal mask.",
+            f"Expected outputs to depend on earlier tokens alone, but they changed by {leak.size:.1e} of their size "
+            f"when only later tokens did, from {leak.where}. Look for statistics, sorting, norms, attention or "
+            "shifts over time without a causal mask.",
             leak.size,
             subject.tolerance,
         )
-    if not condition.training:
-        raise Failed(
-            "causality",
-            f"Expected the same answer from two mixers with the same weights, seed and input, but they differ by {again:.1e} "
-            f"({condition}). Draw random numbers from torch's default generator, and in training mode only.",
-            again,
-            subject.tolerance,
-        )
+
+
+def _repeatable(subject: Subject, x: Tensor, condition: Condition, base: Array, size: float) -> bool:
+    """Whether the very same run gives the same answer again; raises where it does not in evaluation mode."""
+    again = difference(base, subject.fresh_answer(x, condition, "replay"))
+    if again <= NOT_REPEATABLE * size:
+        return True
+    if condition.training:
+        return False
+    raise Failed(
+        "replay",
+        f"Expected the same answer from two mixers with the same weights, seed and input, but they differ by "
+        f"{again:.1e} of their size ({condition}). Draw random numbers from torch's default generator, and in "
+        f"training mode only.",
+        again,
+        subject.tolerance,
+    )
 
 
 def check_batch(subject: Subject) -> Finding:
@@ -168,83 +171,16 @@ def check_batch(subject: Subject) -> Finding:
         rest = [item for item in range(batch) if item != batch // 2]
         size = difference(base[rest], answer[rest])
         if size > subject.tolerance:
-            again = difference(base, subject.fresh_answer(x, condition, "batch"))
-            if again > NOT_REPEATABLE * size and condition.training:
-                continue  # numbers that no seed reaches; evaluation mode is judged all the same
+            if not _repeatable(subject, x, condition, base, size):
+                continue
             raise Failed(
                 "batch",
-                f"Expected the items of a batch to be independent, but one moved the others by {size:.1e} of their size "
-                f"(batch {batch}, length {length}, {condition}). Take statistics within an item, and up to each position.",
+                f"Expected the items of a batch to be independent, but one moved the others by {size:.1e} of their "
+                f"size (batch {batch}, length {length}, {condition}). Take statistics within an item, and up to each "
+                f"position.",
                 size,
                 subject.tolerance,
             )
         worst = max(worst, size)
     sentence = f"A changed item moves the others by at most {worst:.1e}, which is rounding."
     return Finding("batch", "passed", worst, subject.tolerance, sentence)
-
-
-def check_replay(subject: Subject) -> Finding:
-    """What a mixer saw in earlier calls must not come back.
-
-    In evaluation mode the answer may not depend on the contents of earlier calls; in training mode that is a warning, since
-    honest mixers keep moving averages. In both, a second call with the same input has to take the work of the first.
-    """
-    for condition in NOISY:
-        _refuse_remembered_answers(subject, condition)
-    notes = [_history(subject, condition) for condition in NOISY] + [_same_twice(subject, NOISY[1])]
-    notes = [note for note in notes if note]
-    if notes:
-        return Finding("replay", "warning", None, subject.tolerance, " ".join(notes))
-    return Finding("replay", "passed", 0.0, subject.tolerance, "Earlier calls leave no trace in the answers.")
-
-
-def _refuse_remembered_answers(subject: Subject, condition: Condition) -> None:
-    first, second, third = (subject.inputs(2, 64, condition, salt) for salt in (6, 7, 8))
-    module = subject.fresh(condition)
-    subject.answer(module, first, "replay")  # caches by shape are honest: they are warm now
-    subject.answer(module, second, "replay")
-    new = work_of(lambda: subject.answer(module, third, "replay"))
-    same = min(work_of(lambda: subject.answer(module, seen, "replay")) for seen in (third, second))
-    if same < REPLAYED * new:
-        raise Failed(
-            "replay",
-            f"Expected every call to be computed, but a second one with the same input took {same / new:.0%} of the work of "
-            f"a new one ({condition}). Keep no answers.",
-            same / new,
-            REPLAYED,
-        )
-
-
-def _history(subject: Subject, condition: Condition) -> str:
-    """Compares the answer after a call with the same beginning to that after a call with nothing in common."""
-    seen, unrelated, future = (subject.inputs(2, 64, condition, salt) for salt in (9, 10, 11))
-    asked = seen.clone()
-    asked[:, 40:] = future[:, 40:]
-    answers = []
-    for earlier in (seen, unrelated):
-        module = subject.fresh(condition)
-        subject.answer(module, earlier, "replay")
-        answers.append(subject.answer(module, asked, "replay"))
-    size = difference(*answers)
-    if size <= subject.tolerance:
-        return ""
-    if condition.training:
-        return f"In training mode answers depend on earlier calls (by {size:.1e}), as those of moving averages do."
-    raise Failed(
-        "replay",
-        f"Expected an answer in evaluation mode to depend on its input alone, but another earlier call moved it by {size:.1e} "
-        "of its size. Carry nothing from call to call but step counters in training mode.",
-        size,
-        subject.tolerance,
-    )
-
-
-def _same_twice(subject: Subject, condition: Condition) -> str:
-    x = subject.inputs(2, 64, condition, 12)
-    module = subject.fresh(condition)
-    size = difference(subject.answer(module, x, "replay"), subject.answer(module, x, "replay"))
-    return (
-        f"In training mode the same input twice differs by {size:.1e}: a step counter?"
-        if size > subject.tolerance
-        else ""
-    )

@@ -2,17 +2,17 @@
 
     constructor, signature, shape   it can be built and called as the interface says
     precision                       fp32, or bf16 autocast where fp32 raises
-    tampering                       torch is as it was before the candidate was imported
     speed, parameters               what it takes beside the baseline
+    tampering                       torch is as it was before the candidate was imported
     lengths, finite, unused         any length; finite outputs and gradients; parameters that nothing trains (a warning)
     batch, causality, replay        it sees nothing of other items, of the future, of earlier calls
     memory                          the last output depends on the first tokens
     cost, structure                 how work grows with length; a loop over tokens (flagged)
 
-What this is not: a proof, or a defence. The candidate runs in this process, and a hostile one can find out that it is being
-checked, behave, and cheat in training; or change the checks themselves. Import this file before the candidate: references
-to torch are taken then. These checks tell honest mistakes from good ideas early, with a reason, and make cheats expensive.
-Scores stand on held-out answers that this process never has.
+What this is not: a proof, or a defence. The candidate runs in this process, and a hostile one can find out that it is
+being checked, behave, and cheat in training; or change the checks themselves. Import this file before the candidate:
+references to torch are taken then. These checks tell honest mistakes from good ideas early, with a reason, and make
+cheats expensive. Scores stand on held-out answers that this process never has.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from budget import SLOWEST, at_most, check_parameters, check_speed
-from causality import check_batch, check_causality, check_object, check_replay
+from causality import check_batch, check_causality, check_object
 from cost import check_cost
 from finding import Finding, refusal
 from memory import check_gradients, check_lengths, check_memory
 from mixers import Maker, Refused
+from replay import check_replay
 from subject import Subject, find_precision
 from tampering import check_tampering
 from torch import nn
@@ -45,6 +46,7 @@ def run_checks(
     device: str = "cpu",
     reference: Maker | None = None,
     target: tuple[int, int, int] | None = None,
+    shapes: Sequence[tuple[int, int]] = (),
     all: bool = False,
     cpu_seconds: float = CPU_SECONDS,
     slowest: float = SLOWEST,
@@ -52,8 +54,9 @@ def run_checks(
     """Findings in the order of the checks, up to the first refusal; with `all`, up to the end where that makes sense.
 
     `width` and `heads` are those of the checks; 64 and 2 are enough, and much more is slow. `target` is (width, heads,
-    mlp_width) of the model to be trained, where parameters are counted; default (width, heads, 2 * width). `precision` is
-    "auto", "fp32" or "bf16"; the finding `precision` says which ran. `reference` makes the baseline's mixer.
+    mlp_width) of the model to be trained, where parameters are counted; default (width, heads, 2 * width). `precision`
+    is "auto", "fp32" or "bf16"; the finding `precision` says which ran. `reference` makes the baseline's mixer.
+    `shapes` are the (batch, length) of training, where causality is looked at besides.
     """
     compared = reference or Yardstick
     findings: list[Finding] = []
@@ -72,28 +75,24 @@ def run_checks(
     ):
         findings.append(Finding(check, "passed", None, None, sentence))
     at = target or (width, heads, 2 * width)
-    unbounded = [lambda: check_speed(subject, beside, slowest)]
     bounded: list[Callable[[], Finding | list[Finding]]] = [
+        check_tampering,
         lambda: check_parameters(make, compared, *at),
         lambda: check_lengths(subject),
         lambda: check_gradients(subject),
         lambda: check_batch(subject),
-        lambda: check_causality(subject),
+        lambda: check_causality(subject, shapes),
         lambda: check_replay(subject),
         lambda: check_memory(subject),
         lambda: check_cost(subject),
         check_tampering,
     ]
+    findings += _findings(lambda: check_speed(subject, beside, slowest))
     begun = time.process_time()
-    for check in [check_tampering, *unbounded]:
-        findings += _findings(check)
-        if findings[-1].verdict == "refused" and not all:
-            return findings
     for check in bounded:
-        left = max(cpu_seconds - (time.process_time() - begun), 0.1)
-        findings += _findings(check, left)
         if findings[-1].verdict == "refused" and not all:
             break
+        findings += _findings(check, max(cpu_seconds - (time.process_time() - begun), 0.1))
     return _once(findings)
 
 
@@ -111,8 +110,12 @@ def _findings(check: Callable[[], Finding | list[Finding]], cpu_seconds: float |
 
 
 def _once(findings: list[Finding]) -> list[Finding]:
-    """One finding a check: where it ran more than once (tampering, before and after), the latest."""
-    return list({finding.check: finding for finding in findings}.values())
+    """One finding a check: where there are more (torch is looked at before and after), a refusal, else the latest."""
+    kept: dict[str, Finding] = {}
+    for finding in findings:
+        if finding.check not in kept or kept[finding.check].verdict != "refused":
+            kept[finding.check] = finding
+    return list(kept.values())
 
 
 def check_trained(
@@ -128,7 +131,8 @@ def check_trained(
 ) -> Iterator[Finding]:
     """The finding `causality` for each trained mixer (what `make` made, with its weights), in the order of the layers.
 
-    With the weights and the plain numbers of each in fresh copies, and on the trained object itself. `first` is the layer of the first.
+    With the weights and the plain numbers of each in fresh copies, and on the trained object itself. `first` is the
+    layer of the first.
     """
     for layer, mixer in enumerate(trained, start=first):
         try:

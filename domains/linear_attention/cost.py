@@ -1,9 +1,9 @@
 """How the work of a mixer grows with length, counted and not timed, and how much of it is one token at a time.
 
-Counted are floating-point operations (the formulas of torch.utils.flop_counter) and the elements that aten operations read
-and write. FLOPs alone miss elementwise work over T x T, and call fused attention linear where it is not known to the counter.
-What no aten operation shows (numpy, ctypes, Triton and other custom kernels) is not counted; the time per token is
-measured besides, and flagged where it grows though the counts do not.
+Counted are floating-point operations (the formulas of torch.utils.flop_counter) and the elements that aten operations
+read and write. FLOPs alone miss elementwise work over T x T, and call fused attention linear where it is not known to
+the counter. What no aten operation shows (numpy, ctypes, Triton and other custom kernels) is not counted; the time per
+token is measured besides, and flagged where it grows though the counts do not.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -25,7 +26,8 @@ from torch.utils.flop_counter import flop_registry
 LENGTHS = (512, 1024, 2048)
 LARGEST_EXPONENT = 1.3
 """T log T is 1.15 here, with what is linear besides less; T^2 with its projections 1.6 and more."""
-LARGEST_TIME_EXPONENT = 1.7
+TIMED = (1024, 4096)
+LARGEST_TIME_EXPONENT = 1.6
 SHORTEST_TIME = 0.02
 """CPU seconds at the longest length below which times are not looked at."""
 MOST_OPERATIONS = 1.0
@@ -45,7 +47,7 @@ class WorkCounter(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False  # else the first operation imports torch._dynamo and sympy: 1.7 CPU seconds
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
         self.operations += 1
@@ -62,7 +64,8 @@ class WorkCounter(TorchDispatchMode):
 
 
 def _attention_flops(query: Tensor, key: Tensor) -> int:
-    """Both products of attention, forward: 4 B H T_q T_k D. For kernels that the registry does not know, such as the CPU's."""
+    """Both products of attention, forward: 4 B H T_q T_k D. For kernels that the registry does not know, such as the
+    CPU's."""
     *items, queries, width = query.shape
     return 4 * math.prod(items) * queries * key.shape[-2] * width
 
@@ -77,9 +80,9 @@ def work_of(call: Callable[[], object]) -> int:
 def check_cost(subject: Subject) -> list[Finding]:
     """The findings `cost` and `structure`; raises where the work grows faster than length ** 1.3.
 
-    The exponent is the largest log2 ratio between a length and its double, over the FLOPs of forward, those of forward and
-    backward, and the elements of forward. (Elements of backward are left out: torch writes a full-size gradient for every
-    slice of a loop over chunks, so that honest mixers look quadratic there.)
+    The exponent is the largest log2 ratio between a length and its double, over the FLOPs of forward, those of forward
+    and backward, and the elements of forward. (Elements of backward are left out: torch writes a full-size gradient
+    for every slice of a loop over chunks, so that honest mixers look quadratic there.)
     """
     counts: dict[str, list[int]] = {"FLOPs": [], "elements read and written": [], "FLOPs of forward and backward": []}
     operations = 0
@@ -98,9 +101,10 @@ def check_cost(subject: Subject) -> list[Finding]:
     if exponent > LARGEST_EXPONENT:
         raise Failed(
             "cost",
-            f"Expected work that grows at most as length^{LARGEST_EXPONENT}, but the {what} grow as length^{exponent:.2f} "
-            f"({', '.join(f'{count:.2e}' for count in counts[what])} at {', '.join(map(str, LENGTHS))} tokens). "
-            "Keep a state of fixed size instead of comparing all pairs of tokens.",
+            f"Expected work that grows at most as length^{LARGEST_EXPONENT}, but the {what} grow as "
+            f"length^{exponent:.2f} ({', '.join(f'{count:.2e}' for count in counts[what])} at "
+            f"{', '.join(map(str, LENGTHS))} tokens). Keep a state of fixed size instead of comparing all pairs of "
+            f"tokens.",
             exponent,
             LARGEST_EXPONENT,
         )
@@ -109,35 +113,34 @@ def check_cost(subject: Subject) -> list[Finding]:
 
 def _exponent(counts: list[int]) -> float:
     """The largest log2 ratio of neighbours; 0.0 where nothing was counted."""
-    pairs = zip(counts, counts[1:], strict=False)
-    return max((math.log2(longer / shorter) if shorter and longer else 0.0) for shorter, longer in pairs)
+    return max((math.log2(longer / shorter) if shorter and longer else 0.0) for shorter, longer in pairwise(counts))
 
 
 def _cost(subject: Subject, exponent: float) -> Finding:
-    shortest, longest = (_seconds(subject, length) for length in (LENGTHS[0], LENGTHS[-1]))
-    growth = math.log(longest / shortest, LENGTHS[-1] / LENGTHS[0])
+    shortest, longest = (_seconds(subject, length) for length in TIMED)
+    growth = math.log(longest / shortest, TIMED[1] / TIMED[0])
     if longest > SHORTEST_TIME and growth > LARGEST_TIME_EXPONENT:
         return Finding(
             "cost",
             "flagged",
             exponent,
             LARGEST_EXPONENT,
-            f"The counted work grows as length^{exponent:.2f}, but the time as length^{growth:.2f}: is there work outside of "
-            "torch's own operations?",
+            f"The counted work grows as length^{exponent:.2f}, but the time as length^{growth:.2f}: is there work "
+            "outside of torch's own operations?",
         )
     sentence = f"The work grows as length^{exponent:.2f}, the time as length^{growth:.2f}."
     return Finding("cost", "passed", exponent, LARGEST_EXPONENT, sentence)
 
 
 def _seconds(subject: Subject, length: int) -> float:
-    """Shortest of three forward passes: CPU seconds of this thread, or wall seconds on a GPU.
+    """Shortest of two forward passes: CPU seconds of this thread, or wall seconds on a GPU.
 
     Not of the process: while an interval timer runs (`budget.at_most`), Linux counts those in ticks of 4 ms.
     """
     on_cpu = torch.device(subject.device).type == "cpu"
     clock = time.thread_time if on_cpu else time.perf_counter
     module, x, seconds = subject.fresh(), subject.inputs(1, length), math.inf
-    for _ in range(3):
+    for _ in range(2):
         begun = clock()
         subject.answer(module, x, "cost")  # copies its answer, which waits for a GPU
         seconds = min(seconds, clock() - begun)
@@ -151,8 +154,8 @@ def _structure(operations: float) -> Finding:
             "flagged",
             operations,
             MOST_OPERATIONS,
-            f"Expected at most {MOST_OPERATIONS:g} operations of torch per token, but got {operations:.1f}. A loop over tokens "
-            "is slow: work on chunks of 32 to 64.",
+            f"Expected at most {MOST_OPERATIONS:g} operations of torch per token, but got {operations:.1f}. A loop "
+            "over tokens is slow: work on chunks of 32 to 64.",
         )
     sentence = f"{operations:.2f} operations of torch per token."
     return Finding("structure", "passed", operations, MOST_OPERATIONS, sentence)

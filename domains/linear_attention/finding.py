@@ -52,7 +52,7 @@ def attempt(check: str, doing: str, call: Callable[[], Answer]) -> Answer:
         return call()
     except Refused:
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code may raise anything, and may try to leave
+    except (Exception, SystemExit) as error:
         raise Failed(check, f"Expected {doing}, but got {words_of(error)}.") from error
 
 

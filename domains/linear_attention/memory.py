@@ -12,15 +12,16 @@ LENGTH = 256
 OLDEST = 16
 """Tokens at the beginning, one of which has to reach the end: hard selection may leave out the very first."""
 FADED = 1e-20
-"""A gradient that gets smaller than this, relative to the largest, before it is zero has faded: a gate may open with training.
+"""A gradient that gets smaller than this, relative to the largest, before it is zero has faded: a gate may open with
+training.
 One that breaks off above it is cut."""
 
 
 def check_memory(subject: Subject) -> Finding:
     """The gradient of the last output with respect to the first tokens, at length 256, must not be exactly zero.
 
-    With initial weights or noisy ones: an output projection that starts at zero is honest. Mixers that see a window of fixed
-    size and nothing before it are refused too; so is memory behind a detach, which nothing teaches what to keep.
+    With initial weights or noisy ones: an output projection that starts at zero is honest. Mixers that see a window of
+    fixed size and nothing before it are refused too; so is memory behind a detach, which nothing teaches what to keep.
     """
     profiles = [_profile(subject, condition) for condition in (Condition(), Condition(noisy=True))]
     reaches = [reach_of(profile) for profile in profiles]
@@ -40,8 +41,8 @@ def check_memory(subject: Subject) -> Finding:
         )
     raise Failed(
         "memory",
-        f"Expected the last of {LENGTH} outputs to depend on the first {OLDEST} tokens, but no gradient reaches further "
-        f"back than {reach} tokens. Carry a state over the whole length, and do not detach it.",
+        f"Expected the last of {LENGTH} outputs to depend on the first {OLDEST} tokens, but no gradient reaches "
+        f"further back than {reach} tokens. Carry a state over the whole length, and do not detach it.",
         reach,
         LENGTH - OLDEST,
     )
@@ -114,7 +115,8 @@ def _unused(subject: Subject) -> Finding:
 
 
 def check_lengths(subject: Subject) -> Finding:
-    """Outputs of the right shape, all finite, at lengths that no chunk divides. Length 1 is asked of nobody: a warning."""
+    """Outputs of the right shape, all finite, at lengths that no chunk divides. Length 1 is asked of nobody: a
+    warning."""
     note = ""
     for length in (1, 7, 33, 65, 130):
         for condition, batch in ((Condition(), 3), (Condition(training=True), 1)):

@@ -1,8 +1,9 @@
 """Is torch still what it was before the candidate was imported?
 
 A list of references, taken when this file is imported, to functions that losses, gradients, modules and comparisons go
-through. A candidate that replaces one is refused. One that replaces something else, or later, or restores it for the check is not
-found here: what a process says of itself is compared with the evaluator's audit, and only the audit is scored.
+through. A candidate that replaces one is refused. One that replaces something else, or later, or restores it for the
+check is not found here: what a process says of itself is compared with the evaluator's audit, and only the audit is
+scored.
 """
 
 from __future__ import annotations

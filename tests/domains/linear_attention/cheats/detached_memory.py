@@ -21,7 +21,6 @@ class DeltaNet(nn.Module):
 
     def forward(self, hidden_states, attention_mask=None, past_key_values=None, **kwargs):
         x = hidden_states
-        o = self.memory(x.detach()).detach() + self.out(self.qkv(x).chunk(3, dim=-1)[2]) * self.beta(x).mean(
-            dim=-1, keepdim=True
-        )
+        token = self.out(self.qkv(x).chunk(3, dim=-1)[2]) * self.beta(x).mean(dim=-1, keepdim=True)
+        o = self.memory(x).detach() + token
         return o, None, past_key_values

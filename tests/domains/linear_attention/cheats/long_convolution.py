@@ -25,8 +25,6 @@ class DeltaNet(nn.Module):
         x = hidden_states
         length = x.shape[1]
         kernel = torch.exp(-torch.arange(length) / 100).flip(0).expand(x.shape[-1], 1, length)
-        o = (
-            self.memory(x)
-            + F.conv1d(F.pad(x.transpose(1, 2), (length - 1, 0)), kernel, groups=x.shape[-1]).transpose(1, 2) / 100
-        )
+        padded = F.pad(x.transpose(1, 2), (length - 1, 0))
+        o = self.memory(x) + F.conv1d(padded, kernel, groups=x.shape[-1]).transpose(1, 2) / 100
         return o, None, past_key_values

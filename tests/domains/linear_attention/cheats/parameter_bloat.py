@@ -13,9 +13,8 @@ class DeltaNet(nn.Module):
         self.qkv = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
         self.beta = nn.Linear(hidden_size, num_heads)
         self.out = nn.Linear(hidden_size, hidden_size, bias=False)
-        self.more = nn.Sequential(
-            nn.Linear(hidden_size, 128 * hidden_size), nn.SiLU(), nn.Linear(128 * hidden_size, hidden_size)
-        )
+        wide = 128 * hidden_size
+        self.more = nn.Sequential(nn.Linear(hidden_size, wide), nn.SiLU(), nn.Linear(wide, hidden_size))
 
     def memory(self, x):
         q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in self.qkv(x).chunk(3, dim=-1))

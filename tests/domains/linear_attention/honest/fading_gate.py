@@ -26,13 +26,10 @@ class DeltaNet(nn.Module):
         gate = F.logsigmoid(self.beta(x)).repeat_interleave(x.shape[-1] // self.heads, dim=-1)
         q, k, v = self.qkv(x).chunk(3, dim=-1)
         state, outputs = torch.zeros_like(x[:, 0]), []
-        for chunk, decay, key, value in zip(
-            q.split(16, 1), gate.split(16, 1), k.split(16, 1), v.split(16, 1), strict=True
-        ):
+        for chunk, decay, key, value in zip(*(part.split(16, dim=1) for part in (q, gate, k, v)), strict=True):
+            past = torch.ones(chunk.shape[1], chunk.shape[1], dtype=torch.bool).tril()[..., None]
             total = decay.cumsum(dim=1)
-            pairs = (total[:, :, None] - total[:, None]).masked_fill(
-                ~torch.ones(*[chunk.shape[1]] * 2).tril().bool()[..., None], -80.0
-            )
+            pairs = (total[:, :, None] - total[:, None]).masked_fill(~past, -80.0)
             kept = (pairs.exp() * (key * value)[:, None]).sum(dim=2) + total.exp() * state[:, None]
             outputs.append(chunk * kept)
             state = kept[:, -1]

@@ -26,8 +26,6 @@ class DeltaNet(nn.Module):
         length = x.shape[1]
         kernel = torch.exp(-torch.arange(length)[:, None] * self.rates.exp()) / length**0.5
         spectrum = torch.fft.rfft(x.float(), n=2 * length, dim=1) * torch.fft.rfft(kernel, n=2 * length, dim=0)
-        o = self.out(
-            torch.fft.irfft(spectrum, n=2 * length, dim=1)[:, :length] * self.qkv(x).chunk(3, dim=-1)[0].sigmoid()
-        )
-        o = o + self.memory(x)
+        mixed = torch.fft.irfft(spectrum, n=2 * length, dim=1)[:, :length]
+        o = self.out(mixed * self.qkv(x).chunk(3, dim=-1)[0].sigmoid()) + self.memory(x)
         return o, None, past_key_values

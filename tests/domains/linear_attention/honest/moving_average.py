@@ -1,4 +1,4 @@
-"""Keeps a moving average of its inputs in training, and takes it off."""
+"""Takes off a moving average of the inputs of earlier training steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DeltaNet(nn.Module):
 
     def forward(self, hidden_states, attention_mask=None, past_key_values=None, **kwargs):
         x = hidden_states
+        o = self.memory(x - self.mean.clone())
         if self.training:
             self.mean.lerp_(x.detach().float().mean(dim=(0, 1)), 0.01)
-        o = self.memory(x - self.mean.clone())
         return o, None, past_key_values
