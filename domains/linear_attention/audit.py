@@ -20,8 +20,8 @@ CLAIM_DEVIATIONS, CLAIM_MARGIN = 6.0, 0.1
 """A claim may be better than the audit by so many standard errors of their difference and so many nats."""
 
 TEXT_FACTOR, TEXT_MARGIN = 3.0, 1.0
-"""For text the audit may be so many times the claim and so many nats more: training asks everywhere and about text that
-it learns from, the audit inside words and about other text."""
+"""For text the audit may be so many times the claim and so many nats more: training asks about text that it learns
+from, and may have learnt by heart."""
 
 AT_ONCE = 1 << 22
 """Numbers that are worked on at a time, in float64."""

@@ -32,11 +32,15 @@ def main() -> None:
     """Evaluate one job folder."""
     job = Path(sys.argv[1] if len(sys.argv) > 1 else "/job")
     params = json.loads((job / "params.json").read_text())
+    (job / "result" / "metrics.json").write_text(json.dumps(judge(job, params), indent=1, allow_nan=False))
+
+
+def judge(job: Path, params: dict[str, Any]) -> dict[str, Any]:
+    """What goes into metrics.json: the metrics, or the sentence that says why there are none."""
     try:
-        answer: dict[str, Any] = {"metrics": evaluate(job, params)}
+        return {"metrics": evaluate(job, params)}
     except Refusal as refusal:
-        answer = {"invalid": str(refusal)}
-    (job / "result" / "metrics.json").write_text(json.dumps(answer, indent=1, allow_nan=False))
+        return {"invalid": str(refusal)}
 
 
 def evaluate(job: Path, params: dict[str, Any]) -> dict[str, float]:

@@ -9,9 +9,10 @@ report.json is what report.py of the harness writes. Read of it are
      "mlp_width": 128, "tokens_per_cpu_second": 40000.0, "peak_memory_mb": 300.0,          null where not measured
      "tasks": {"recall": {"steps": 180, "points": [[1, 2.8], ...], "claimed": {"50": 1.2, "75": 0.4, "100": 0.1}}}}
 
-`points` are steps and training losses, at most 1,000. `claimed` is the training loss around each checkpoint. Where a
-check refused, nothing else is needed. All of it is a claim. predictions.npz has one array `TASK@PERCENT` for each task
-and checkpoint: float32 logits (rows, questions, vocabulary), as np.savez writes them.
+`points` are steps and training losses, at most 1,000. `claimed` are losses at the checkpoints over questions of the
+audit's kind that the process made for itself. Where a check refused, nothing else is needed. All of it is a claim.
+predictions.npz has one array `TASK@PERCENT` for each task and checkpoint: float32 logits (rows, questions, vocabulary),
+as np.savez writes them.
 """
 
 from __future__ import annotations
@@ -67,6 +68,9 @@ BOUNDS = {
 
 NEEDED = ("parameters", "parameter_ratio", "cost_exponent", "cost_ratio")
 """Where something was trained; the others may be null."""
+
+FOR_PEOPLE = ("tokens_per_second", "baseline_tokens_per_second", "model_flops_per_token")
+"""Numbers that are told and not used, here and (the first) of a task; so are the groups `cpu_seconds` and `built`."""
 
 HIGHEST_LOSS = 1e6
 """Of a claim, in nats."""
@@ -132,6 +136,7 @@ def read_report(path: Path, tasks: Sequence[str], checkpoints: Sequence[str]) ->
     }
     claimed = _object(report, "tasks")
     claims = {task: _claim(_object(claimed, task), task, checkpoints) for task in tasks}
+    _check_rest(report)
     return Report(_clean(kernels), precision, findings, numbers, claims)
 
 
@@ -225,10 +230,15 @@ def _finding(item: Any) -> Finding:
 
 def _claim(value: dict[str, Any], task: str, checkpoints: Sequence[str]) -> Claim:
     steps, curve = _number(value.get("steps"), f"{task}.steps", 1, 1e15), value.get("points")
-    claimed = _object(value, "claimed")
+    claimed, control = _object(value, "claimed"), value.get("control") or []
     losses = {at: _number(claimed.get(at), f"{task}.claimed.{at}", 0, HIGHEST_LOSS) for at in checkpoints}
-    if not isinstance(curve, list) or len(curve) > MOST_POINTS:
-        raise Refusal(f"report: Expected {task}.points to be a list of at most {MOST_POINTS}.")
+    for name, points in (("points", curve), ("control", control)):
+        if not isinstance(points, list) or len(points) > MOST_POINTS:
+            raise Refusal(f"report: Expected {task}.{name} to be a list of at most {MOST_POINTS}.")
+    for point in control:
+        _point(point, task)
+    for name in ("tokens", "tokens_per_second"):
+        _number_or_null(value.get(name), f"{task}.{name}")
     return Claim(int(steps), losses, [_point(point, task) for point in curve])
 
 
@@ -238,6 +248,29 @@ def _point(point: Any, task: str) -> tuple[float, float]:
     return _number(point[0], f"{task}.points", 0, 1e15), _number(
         point[1], f"{task}.points", -HIGHEST_LOSS, HIGHEST_LOSS
     )
+
+
+def _check_rest(report: dict[str, Any]) -> None:
+    """What is not used is read by people: numbers there have to be numbers too."""
+    for name in FOR_PEOPLE:
+        _number_or_null(report.get(name), name)
+    for group in ("cpu_seconds", "built"):
+        for name, value in (_object(report, group) if report.get(group) is not None else {}).items():
+            if (group, name) == ("built", "precision"):
+                _text(value, "built.precision", 10)
+            else:
+                _number_or_null(value, f"{group}.{_short(name)}")
+    everything: list[Any] = [report]
+    while everything:
+        value = everything.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            raise Refusal("report: Expected finite numbers, but some are not.")
+        everything += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _number_or_null(value: Any, name: str) -> None:
+    if value is not None:
+        _number(value, name, -1e300, 1e300)
 
 
 def _number(value: Any, name: str, low: float, high: float) -> float:

@@ -134,7 +134,7 @@ def given_tokenizer(path: Path, separator: str | None) -> Tokenizer:
 def hugging_face(dataset: str, config: str | None, split: str, column: str) -> Iterator[bytes]:
     """Texts of a data set on the Hub, streamed: needs the package `datasets` and a network."""
     try:
-        import datasets  # wanted by those alone who have a network
+        import datasets  # pyright: ignore[reportMissingImports] -- wanted by those alone who have a network
     except ImportError as error:
         raise RuntimeError("Expected the package datasets for --dataset. Do: pip install datasets") from error
     for row in datasets.load_dataset(dataset, config, split=split, streaming=True):

@@ -75,9 +75,9 @@ def asked(questions: Questions) -> Iterator[Asked]:
 def gain(questions: Questions, words: corpus.Words, counts: Counter[bytes], files: list[bytes]) -> tuple[float, int]:
     """(nats that the files save, questions whose file was found).
 
-    Without the files: a mixture of the words so far and of all words, with the share that turns out best. With them: where
-    a word is linked, a part of the probability goes to its letter, and where the file says that the word is a new one,
-    the mixture has another share; again whatever turns out best.
+    Without the files: a mixture of the words so far and of all words, with the share that turns out best. With them:
+    where a word is linked, a part of the probability goes to its letter, and where the file says that the word is a new
+    one, the mixture has another share; again whatever turns out best.
     """
     index = FileIndex(files)
     rows, found = [], 0

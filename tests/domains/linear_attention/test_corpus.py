@@ -52,6 +52,11 @@ def test_keywords_builtins_and_all_that_is_no_word_stay():
     assert sorted(text[place] for place in askable) == sorted(b"".join(word[1:] for word in after[1]))
 
 
+def test_the_places_that_may_be_asked_are_found_again_in_the_text(library):
+    text = corpus.rewritten(library[1], corpus.Words(library[0]), np.random.default_rng(0))
+    assert np.array_equal(corpus.places_in_words(text.tokens), text.askable)
+
+
 names = st.sampled_from([b"aaa", b"bbb", b"ccc", b"dddd", b"eeeee", b"a_b_c"])
 skeletons = st.sampled_from([b" ", b"\n", b"(", b"return ", b" = ", b" len(", b" x ", b"1.5 "])
 
@@ -87,7 +92,7 @@ def test_looking_up_the_files_gains_nothing(library):
     text = corpus.rewritten(held_out, words, rng)
     ours = questions.of_text(rng, text.tokens, text.askable, **ask)
 
-    # The attack is a good one: it finds the files, and where words are renamed one to one it knows the words that come again.
+    # The attack is a good one: it finds the files, and where words are renamed one to one it knows which come again.
     saved, found = gain(naive, words, counts, held_out)
     assert found > 0.8 * naive.weights.sum()
     assert saved > 0.04
