@@ -8,7 +8,7 @@ import time
 from ..evolution.ids import short_id
 from ..evolution.models import Experiment, Metrics
 from ..evolution.relative import Statistic, Statistics
-from . import events, experiments, nodes
+from . import events
 from .connection import Reader, Transaction
 
 
@@ -63,9 +63,3 @@ async def score_run(tx: Transaction, evaluation_id: int, metric: str, metrics: M
         "INSERT OR REPLACE INTO metrics (evaluation_id, name, value) VALUES (?, ?, ?)",
         (evaluation_id, metric, metrics[metric]),
     )
-
-
-async def experiments_of_baseline(reader: Reader, campaign_id: int) -> list[Experiment]:
-    """Every experiment of the campaign's baseline, oldest first."""
-    node_id = await nodes.baseline_id(reader, campaign_id)
-    return await experiments.of_node(reader, node_id) if node_id is not None else []

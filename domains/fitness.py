@@ -89,13 +89,9 @@ class Fitness(Section):
         if self.relative is None:
             return self
         if self.direction != "maximize":
-            raise ValueError(
-                "direction: expected 'maximize', since a score relative to the baseline is the better the higher"
-            )
+            raise ValueError("direction: expected 'maximize' beside [fitness.relative], whose terms have their own")
         if self.metric in self.relative.metrics:
-            raise ValueError(
-                f"relative: expected metrics of the evaluator, but {self.metric!r} is what is made of them"
-            )
+            raise ValueError(f"relative: expected other metrics than {self.metric!r}, which is made of them")
         return self
 
     def score(self, metrics: Metrics) -> float:

@@ -12,12 +12,11 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..database import baselines, campaigns, experiments, judgements, nodes, progress, results
-from ..database.connection import Reader, Transaction
+from ..database import baselines, campaigns, experiments, judgements, nodes, progress
+from ..database.connection import Transaction
 from ..database.experiments import Job, StoredFile
 from ..database.map_elites import appraisal, archive
 from ..database.results import KnownResult
@@ -25,26 +24,27 @@ from ..database.seed_key import seed_key
 from ..database.workspace import Workspace
 from ..domains.loader import Domain, find_domain
 from ..domains.stages import Stage
-from ..evolution.errors import DomainError, EvolveError, SandboxUnavailable, StorageError
-from ..evolution.models import Campaign, Experiment, Node
+from ..evolution.errors import EvolveError, SandboxUnavailable, StorageError
+from ..evolution.models import Campaign, Experiment
 from ..evolution.outcomes import ExperimentStatus, Outcome
 from ..evolution.progress import Point
 from ..evolution.samplers import MAP_ELITES
 from . import cgroups
-from .cascade import End, Measure, Step, next_step
+from .cascade import End, Measure, Step
 from .endings import Left, as_evaluation, ended, last_words, logs, lost, repeated
 from .holding import suspected
 from .interpreter import Interpreter, describe_interpreter
 from .isolation import Isolation, Tier
 from .isolation.choice import find_isolation
-from .jobs import JobExit, JobFolder, write_atomically
-from .measuring import Waits, comparison, measure, order_baseline, standing
+from .jobs import JobExit, JobFolder
+from .measuring import comparison
 from .nursery import Nursery
 from .preparation import Grant, lay_down_job, requirement_names
 from .processes import end_orphans, remove, send
 from .provenance import DataFingerprints, known_before
 from .references import stop_rules
-from .result_cache import result_key
+from .result_cache import known_result
+from .walk import Waits, after_measuring, hindrance_of, step_of, wait_for_baseline
 
 logger = logging.getLogger(__name__)
 
@@ -250,11 +250,11 @@ class Engineer:
 
     async def _begin(self, experiment: Experiment) -> None:
         campaign, domain = await self._domain_of(experiment)
-        step = await self._next_step(self.workspace.read, experiment, domain)
+        step = await step_of(self.workspace.read, experiment, domain.spec)
         if isinstance(step, Step):
-            hindrance = await self._hindrance(self.workspace.read, experiment, domain, step)
+            hindrance = await hindrance_of(self.workspace.read, experiment, domain.spec, step.stage)
             if isinstance(hindrance, Waits):
-                await self._wait_for_baseline(experiment, campaign, domain, step)
+                await self._wait_for_baseline(experiment, campaign, hindrance, step.stage)
                 return
             if hindrance is None and self._room_for(step.stage) is None:
                 return  # it keeps its place in the queue; a smaller one behind it may go first
@@ -265,35 +265,14 @@ class Engineer:
         if job is not None:
             await self._launch(job)
 
-    async def _hindrance(
-        self, reader: Reader, experiment: Experiment, domain: Domain, step: Step
-    ) -> Waits | str | None:
-        """What keeps a run from being scored: a baseline that has to be measured first, or cannot be."""
-        if not step.stage.baseline_seeds or (await nodes.get(reader, experiment.node_id)).is_baseline:
-            return None
-        return await standing(reader, experiment.campaign_id, domain.spec, step.stage.name)
-
-    async def _wait_for_baseline(self, experiment: Experiment, campaign: Campaign, domain: Domain, step: Step) -> None:
+    async def _wait_for_baseline(self, experiment: Experiment, campaign: Campaign, waits: Waits, stage: Stage) -> None:
         """Leave an experiment in its place, see that the baseline is ordered, and let that go first."""
-        async with self.workspace.transaction() as tx:
-            hindrance = await self._hindrance(tx, experiment, domain, step)
-            if not isinstance(hindrance, Waits):
-                return  # it has come about meanwhile; the commit of that lets us look again
-            first = await self._order_baseline(tx, hindrance, campaign, step.stage)
-            await experiments.wait(tx, experiment.id, Waits(first).reason)
+        first = waits.experiment
+        if first is None or experiment.reason != waits.reason:  # it does not know yet; a commit for each look costs
+            async with self.workspace.transaction() as tx:
+                first = await wait_for_baseline(tx, experiment, campaign, waits, stage)
         if first.status is ExperimentStatus.QUEUED:
             await self._try(first)
-
-    async def _order_baseline(self, tx: Transaction, waits: Waits, campaign: Campaign, stage: Stage) -> Experiment:
-        """The experiment of the baseline that somebody waits for."""
-        if waits.experiment is not None:
-            return waits.experiment
-        node_id = await nodes.baseline_id(tx, campaign.id)
-        if node_id is None:
-            raise DomainError(f"Expected campaign c{campaign.id} to have a baseline to compare with, but it has none.")
-        number = await order_baseline(tx, campaign, node_id, stage)
-        logger.info("Queued e%d: the baseline has to be measured at stage %s", number, stage.name)
-        return await experiments.get(tx, number)
 
     async def _domain_of(self, experiment: Experiment) -> tuple[Campaign, Domain]:
         campaign = await campaigns.get(self.workspace.read, experiment.campaign_id)
@@ -306,42 +285,23 @@ class Engineer:
             )
         return campaign, domain
 
-    async def _next_step(self, reader: Reader, experiment: Experiment, domain: Domain) -> Step | Measure | End:
-        settled = [stored.evaluation for stored in await experiments.evaluations(reader, [experiment.id])]
-        node = await nodes.get(reader, experiment.node_id)
-        return next_step(
-            domain.spec,
-            experiment.stage,
-            experiment.seeds,
-            settled,
-            node.score is not None,
-            experiment.quarantine,
-            await self._unmeasured(reader, node, domain),
-        )
-
-    async def _unmeasured(self, reader: Reader, node: Node, domain: Domain) -> set[str]:
-        """Stages at which an experiment of this node has to measure the baseline."""
-        relative = {stage.name for stage in domain.spec.stages if stage.baseline_seeds and node.is_baseline}
-        return relative - await baselines.measured_stages(reader, node.campaign_id) if relative else relative
-
     async def _advance(
         self, tx: Transaction, experiment: Experiment, campaign: Campaign, domain: Domain, step: Step | Measure | End
     ) -> Job | None:
         """Order the next job of a running experiment, close it, or send it back to wait for room or the baseline."""
-        step = await self._measured(tx, experiment, domain, step)
+        step = await after_measuring(tx, experiment, domain.spec, step)
         if isinstance(step, End) and experiment.quarantine is None:
             held = await suspected(tx, experiment, campaign, domain, step)
             if held is not None:
                 logger.info("Holding e%d: %s", experiment.id, held.reason)
                 await experiments.hold(tx, experiment.id, held)
                 now = await experiments.get(tx, experiment.id)
-                step = await self._measured(tx, now, domain, await self._next_step(tx, now, domain))
+                step = await after_measuring(tx, now, domain.spec, await step_of(tx, now, domain.spec))
         if isinstance(step, Step):
-            hindrance = await self._hindrance(tx, experiment, domain, step)
+            hindrance = await hindrance_of(tx, experiment, domain.spec, step.stage)
             if isinstance(hindrance, Waits):
-                first = await self._order_baseline(tx, hindrance, campaign, step.stage)
                 await experiments.requeue(tx, experiment.id)
-                await experiments.wait(tx, experiment.id, Waits(first).reason)
+                await wait_for_baseline(tx, experiment, campaign, hindrance, step.stage)
                 return None
             step = step if hindrance is None else End(Outcome.INFRASTRUCTURE_ERROR, hindrance, step.stage.name, None)
         if isinstance(step, End):
@@ -360,18 +320,6 @@ class Engineer:
             cpus=room.cpus,
             gpus=room.gpus,
         )
-
-    async def _measured(
-        self, tx: Transaction, experiment: Experiment, domain: Domain, step: Step | Measure | End
-    ) -> Step | End:
-        """What comes next once the baseline's statistics have been taken, where it is time for that."""
-        while isinstance(step, Measure):
-            try:
-                await measure(tx, experiment, domain.spec, step.stage)
-            except DomainError as error:
-                return End(Outcome.INFRASTRUCTURE_ERROR, str(error), step.stage.name, None)
-            step = await self._next_step(tx, experiment, domain)
-        return step
 
     def _room_for(self, stage: Stage) -> Slots | None:
         """What a stage would get now; `None` while it has to wait.
@@ -434,7 +382,7 @@ class Engineer:
                 provenance=await asyncio.to_thread(known_before, domain, self._data),  # it may read gigabytes, once
                 stop_rules=await stop_rules(self.workspace.read, domain.spec, job.stage, node),
             )
-            answered = await self._known_result(folder, files) if stage.cache else None
+            answered = await known_result(self.workspace, folder, files) if stage.cache else None
             if answered is None:
                 logger.info("Launching %s", job.folder)
                 self._flights[job.id] = _Flight(job, self._nursery.start(folder))
@@ -446,15 +394,6 @@ class Engineer:
             if answered is not None:
                 logger.info("Answering %s from e%d", job.folder, answered.evaluation.experiment_id)
                 await self._settle(job, repeated(job, answered, stage, domain), answered)
-
-    async def _known_result(self, folder: JobFolder, files: Mapping[str, str]) -> KnownResult | None:
-        """An earlier run with the same result; where there is none, the job is marked for this one to become it."""
-        key = result_key(folder, files)
-        write_atomically(folder.result_key, key.encode())
-        known = await results.known(self.workspace.read, key)
-        if known is None or not all(self.workspace.artifacts.holds(file.sha256) for file in known.artifacts):
-            return None
-        return known
 
     async def _settle(self, job: Job, job_exit: JobExit, answered: KnownResult | None = None) -> None:
         """Store what came of a job, then order the next one or close the experiment: in one transaction.
@@ -488,7 +427,7 @@ class Engineer:
                     cached_from=answered.evaluation_id if answered is not None else None,
                 ):
                     self._flights.pop(job.id, None)  # its slots are free for its own next stage
-                    step = await self._next_step(tx, experiment, domain)
+                    step = await step_of(tx, experiment, domain.spec)
                     launch = await self._advance(tx, experiment, campaign, domain, step)
                     await archive.admit(tx, measured)  # where it has a score now
         except Exception:

@@ -1,23 +1,20 @@
-"""Scores relative to the baseline: what makes one of an evaluator's metrics, and who waits for the baseline to run."""
+"""Scores relative to the baseline: what makes one of an evaluator's metrics, and the taking of its statistics."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..database import baselines, experiments
-from ..database.connection import Reader, Transaction
+from ..database.connection import Transaction
 from ..domains.contract import DomainSpec
 from ..domains.stages import Stage
 from ..evolution.errors import DomainError
-from ..evolution.models import Campaign, Experiment, Metrics
-from ..evolution.outcomes import ExperimentStatus, Outcome
+from ..evolution.models import Experiment, Metrics
+from ..evolution.outcomes import Outcome
 from ..evolution.relative import Statistics, measured
 from .jobs import JobExit
 from .preparation import Comparison
-
-MOST_LOST = 2
-"""A baseline whose run was lost with the machine runs once more by itself; then somebody has to look."""
 
 
 class Scored(NamedTuple):
@@ -111,57 +108,3 @@ async def measure(tx: Transaction, experiment: Experiment, spec: DomainSpec, sta
             complete = scored(spec, stage.name, run.metrics, run.seed, known, own=True)
             if complete.score is not None:
                 await baselines.score_run(tx, stored.id, spec.fitness.metric, complete.metrics, complete.score)
-
-
-@dataclass(frozen=True)
-class Waits:
-    """A candidate has to wait until the baseline has been measured."""
-
-    experiment: Experiment | None
-    """In which this is done; `None`: nobody has ordered one yet."""
-
-    @property
-    def reason(self) -> str:
-        """For whoever waits with it."""
-        which = f" (e{self.experiment.id})" if self.experiment is not None else ""
-        return f"Waits for the baseline{which}: scores at this stage are relative to it."
-
-
-async def standing(reader: Reader, campaign_id: int, spec: DomainSpec, stage: str) -> Waits | str | None:
-    """Whether scores at a stage can be computed: `None` where they can, else what to wait for, or why waiting is of no
-    use and what to do."""
-    if stage in await baselines.measured_stages(reader, campaign_id):
-        return None
-    ordered = [
-        experiment
-        for experiment in await baselines.experiments_of_baseline(reader, campaign_id)
-        if _passes(spec, experiment.stage, stage)
-    ]
-    for experiment in ordered:
-        if experiment.status is not ExperimentStatus.FINISHED:
-            return Waits(experiment)
-    if not ordered or (len(ordered) < MOST_LOST and ordered[-1].outcome is Outcome.LOST):
-        return Waits(None)
-    last = ordered[-1]
-    return (
-        f"Scores at stage {stage} are relative to the baseline, n{last.node_id}, which could not be measured there: "
-        f"e{last.id} ended as {last.outcome}. {last.reason} Mend the cause, then promote_node(node='n{last.node_id}', "
-        f"stage='{stage}') measures it, and promote_node runs this candidate again."
-    )
-
-
-def _passes(spec: DomainSpec, target: str, stage: str) -> bool:
-    """Whether an experiment that aims at a stage is sure to come by another."""
-    aim = spec.stage(target)
-    if aim is None or target == stage:
-        return target == stage
-    return not aim.on_request and stage in [rung.name for rung in spec.cascade(target)]
-
-
-async def order_baseline(tx: Transaction, campaign: Campaign, node_id: int, stage: Stage) -> int:
-    """Queue the baseline at a stage that a candidate has come to before it; the number of its experiment."""
-    usual = stage.seeds if stage.on_request else campaign.settings.seeds
-    base, count = campaign.settings.seed, max(usual, stage.baseline_seeds)
-    return await experiments.enqueue(
-        tx, campaign_id=campaign.id, node_id=node_id, stage=stage.name, seeds=range(base, base + count)
-    )

@@ -14,12 +14,30 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from ..database import results
+from ..database.results import KnownResult
+from ..database.workspace import Workspace
 from .gpus import models
-from .jobs import JobFolder, JobSpec
+from .jobs import JobFolder, JobSpec, write_atomically
 from .supervisor import cpu_model
 
 DECIDES_NOTHING = ("token", "groups", "gpus")
 """Of a `JobSpec`; which GPUs they are is told by their models."""
+
+
+async def known_result(workspace: Workspace, folder: JobFolder, files: Mapping[str, str]) -> KnownResult | None:
+    """An earlier run with the same result. Where there is none, or its files are gone, the job is marked, so that it
+    can become one.
+
+    Raises:
+        OSError: the job's folder cannot be written.
+    """
+    key = result_key(folder, files)
+    write_atomically(folder.result_key, key.encode())
+    known = await results.known(workspace.read, key)
+    if known is None or not all(workspace.artifacts.holds(file.sha256) for file in known.artifacts):
+        return None
+    return known
 
 
 def result_key(folder: JobFolder, files: Mapping[str, str]) -> str:

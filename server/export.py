@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..database import analyses, campaigns, experiments, judgements, nodes, progress
+from ..database import analyses, baselines, campaigns, experiments, judgements, nodes, progress
 from ..database.experiments import StoredEvaluation
 from ..database.workspace import Workspace, WorkspacePaths, open_workspace
 from ..evolution.errors import BadInput, NotFound
@@ -50,7 +50,7 @@ async def list_campaigns(home: Path, *, as_json: bool) -> int:
 
 async def export_campaign(home: Path, campaign: str, folder: Path) -> int:
     """Write a campaign to a new folder: `campaign.json`, `nodes.jsonl`, and each node's files, logs, artifacts and
-    progress.
+    progress; where scores are relative to the baseline, what that came to as `baseline.json`.
 
     Raises:
         BadInput: the folder exists already.
@@ -62,12 +62,22 @@ async def export_campaign(home: Path, campaign: str, folder: Path) -> int:
         chosen = await campaigns.get(workspace.read, parse_id(campaign, "c"))
         folder.mkdir(parents=True)
         (folder / "campaign.json").write_text(chosen.model_dump_json(indent=1), encoding="utf-8")
+        await _export_baseline(workspace, chosen.id, folder)
         found = await nodes.listed(workspace.read, chosen.id, order="oldest", limit=1_000_000)
         with (folder / "nodes.jsonl").open("w", encoding="utf-8") as stream:
             for node in found:
                 stream.write(json.dumps(await _export_node(workspace, node, folder), ensure_ascii=False) + "\n")
     print(f"Wrote {len(found)} nodes of {campaign} to {folder}.")
     return 0
+
+
+async def _export_baseline(workspace: Workspace, campaign_id: int, folder: Path) -> None:
+    told: dict[str, Any] = {}
+    for stage in sorted(await baselines.measured_stages(workspace.read, campaign_id)):
+        known = await baselines.statistics(workspace.read, campaign_id, stage)
+        told[stage] = {name: asdict(statistic) for name, statistic in known.items()}
+    if told:
+        (folder / "baseline.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
 
 
 async def _export_node(workspace: Workspace, node: Node, folder: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ..evolution.novelty.likeness import Profile
 from ..evolution.novelty.outline import outline_of
 from ..evolution.text import accepted, excerpt
 from .answers import Answer, Detail, answer, anticipated, without_none
+from .baseline import relative_fields
 from .judge_endpoint import JudgeEndpoint
 from .judgement import rubric_fields
 from .knowledge import seed_items
@@ -293,6 +294,8 @@ def _domain_fields(domain: Domain, *, full: bool) -> dict[str, Any]:
                     "name": stage.name,
                     "cpu_seconds": stage.cpu_seconds,
                     "gpus": stage.gpus or None,
+                    "baseline_seeds": stage.baseline_seeds or None,
+                    "cache": stage.cache or None,
                     "on_request": stage.on_request or None,
                     "about": stage.description if full else None,
                 }
@@ -300,7 +303,8 @@ def _domain_fields(domain: Domain, *, full: bool) -> dict[str, Any]:
             for stage in spec.stages
         ],
         "default_stage": spec.default_stage,
-        "fitness": f"{spec.fitness.direction} {spec.fitness.metric}",
+        "fitness": f"{spec.fitness.direction} {spec.fitness.metric}"
+        + (", relative to the baseline" if spec.fitness.relative is not None else ""),
     }
     if full:
         rubric = rubric_fields(spec.judge) if spec.judge is not None else None
@@ -311,6 +315,12 @@ def _domain_fields(domain: Domain, *, full: bool) -> dict[str, Any]:
             "candidate": {"entry": spec.candidate.entry, "max_files": spec.candidate.max_files},
             "metrics": {name: metric.description for name, metric in spec.metrics.items()},
             "measures": {measure.name: _range_of(measure) for measure in spec.archive_measures()},
+            "relative": relative_fields(spec.fitness.relative) if spec.fitness.relative is not None else None,
+            "alarms": [
+                f"{alarm.direction} {alarm.metric}: more than {alarm.margin:.0%} better than the best is held"
+                for alarm in spec.quarantine.alarms
+            ]
+            or None,
             "early_stops": [f"{rule.resolved().name}: {rule.outcome}" for rule in spec.stop] or None,
             "judge": rubric,
             "brief": domain.brief[: 9000 - (len(str(rubric)) if rubric is not None else 0)],

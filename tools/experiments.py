@@ -21,6 +21,7 @@ from ..evolution.outcomes import ExperimentStatus, Outcome
 from ..evolution.text import accepted
 from . import evidence, novelty
 from .answers import Answer, answer, anticipated, compared_fields, experiment_line, ids, run_fields, seed_line
+from .baseline import reference_fields
 from .campaigns import refuse_over_budget
 from .candidates import Candidate, Program, checked
 from .laboratory import Laboratory
@@ -245,6 +246,9 @@ async def result_fields(workspace: Workspace, experiment: Experiment) -> dict[st
             if experiment.score is not None and runs:
                 fields |= await evidence.gain_fields(workspace, parent, node, runs[-1].evaluation.stage)
             fields["node_gain"] = evidence.gain_of_judged(parent, node)
+    if experiment.score is not None and runs:
+        stage = runs[-1].evaluation.stage
+        fields["relative_to"] = await reference_fields(workspace.read, node.campaign_id, stage)
     best = await nodes.listed(workspace.read, node.campaign_id, limit=1)
     if best and best[0].score is not None:
         fields["best"] = compared_fields(best[0])

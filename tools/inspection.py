@@ -17,6 +17,7 @@ from ..evolution.outcomes import Outcome
 from ..evolution.text import excerpt
 from . import evidence
 from .answers import Answer, answer, anticipated, ids, node_line, number, page, run_fields, without_none
+from .baseline import reference_fields
 from .judgement import judgement_lines
 from .laboratory import Laboratory
 from .progress import experiment_lines, summary
@@ -130,6 +131,7 @@ async def summary_fields(workspace: Workspace, node: Node) -> dict[str, Any]:
         {
             "campaign": short_id("c", node.campaign_id),
             "score_stage": node.score_stage,
+            "relative_to": await reference_fields(reader, node.campaign_id, node.score_stage),
             "motivation": excerpt(motivations.get(node.id, ""), 1500),
             "inspired_by": await nodes.inspirations(reader, node.id) or None,
             "children": ids("n", await nodes.children(reader, node.id)) or None,

@@ -9,8 +9,8 @@ with open(f"{job}/result/params.json", "w") as stream:
 
 
 def judge(numbers):
-    if not isinstance(numbers, dict) or not isinstance(numbers.pop("told", {}), dict):
-        return {"invalid": "Expected an object of numbers."}
+    if not isinstance(numbers, dict) or not isinstance(numbers.pop("told", {}), dict) or len(numbers) != 2:
+        return {"invalid": "Expected an object of two numbers."}
     for name, value in numbers.items():
         if name not in ("loss", "cost") or type(value) not in (int, float) or not -1e6 < value < 1e6:
             return {"invalid": "Expected loss and cost, between -1e6 and 1e6."}
