@@ -123,7 +123,8 @@ def test_programs_that_run_in_the_sandbox_import_nothing_of_the_house():
 def test_no_module_is_called_after_nothing():
     empty = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc", "base", "core"}
     names = {path for room in MAY_IMPORT for path in (ROOT / room).rglob("*") if "__pycache__" not in path.parts}
-    assert [path for path in names if path.stem in empty] == []
+    # inside stand_in/ the names are those of the library that it stands in for
+    assert [path for path in names if path.stem in empty and "stand_in" not in path.parts] == []
 
 
 def test_every_module_says_in_its_first_line_what_it_is():

@@ -51,10 +51,11 @@ def prepare_environment(gpus: int | None = None, environment: MutableMapping[str
 
 
 def install(mode: str = "auto") -> Kernels:
-    """Decides what `import fla` gives in this process and imports it.
+    """Decides what `import fla` gives in this process and imports it; where compiling is off, torch.compile is too.
 
     mode: auto; stand_in: never the real one; fla: the real one, or RuntimeError with what keeps it from working.
     """
+    _compile_nothing()
     if mode not in MODES:
         raise ValueError(f"Expected one of the kernels {', '.join(MODES)}, but got {mode!r}. Choose one.")
     reason = "the torch-native stand-in was asked for"
@@ -74,6 +75,19 @@ def install(mode: str = "auto") -> Kernels:
     if not _is_stand_in(stand_in):
         raise RuntimeError(f"Expected `fla` from {STAND_IN}, but got {stand_in.__file__}. Look at sys.meta_path.")
     return Kernels("stand_in", stand_in.__version__, reason)
+
+
+def _compile_nothing() -> None:
+    """With compiling turned off torch.compile still imports its compiler, for 3 CPU s: it gives back what it got."""
+    import torch
+
+    if os.environ.get("TORCH_COMPILE_DISABLE") == "1" and not hasattr(torch.compile, "gives_back"):
+
+        def give_back(model=None, **_):  # noqa: ANN001, ANN003, ANN202 - the signature of torch.compile
+            return model if model is not None else lambda decorated: decorated
+
+        give_back.gives_back = True  # type: ignore[attr-defined]
+        torch.compile = give_back  # type: ignore[assignment]
 
 
 def why_not_real() -> str:

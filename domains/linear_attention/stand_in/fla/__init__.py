@@ -10,6 +10,26 @@ __version__ = "0.6.0+torch"
 _absent.install()
 
 from fla import layers, models, modules, ops  # noqa: E402 - found by the finder above
-from fla.layers import *  # noqa: E402, F403
+from fla.layers import (  # noqa: E402
+    DeltaNet,
+    GatedDeltaNet,
+    GatedLinearAttention,
+    KimiDeltaAttention,
+    LinearAttention,
+    MultiScaleRetention,
+    SimpleGatedLinearAttention,
+)
 
-__all__ = ["layers", "models", "modules", "ops", *layers.__all__]
+__all__ = [
+    "DeltaNet",
+    "GatedDeltaNet",
+    "GatedLinearAttention",
+    "KimiDeltaAttention",
+    "LinearAttention",
+    "MultiScaleRetention",
+    "SimpleGatedLinearAttention",
+    "layers",
+    "models",
+    "modules",
+    "ops",
+]

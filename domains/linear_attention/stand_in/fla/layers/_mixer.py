@@ -24,6 +24,7 @@ class Mixer(nn.Module):
     mode: str
     layer_idx: int | None
     use_short_conv: bool
+    o_proj: nn.Linear
     silu_without_convolution = False
 
     def check(self, mode: str, modes: tuple[str, ...]) -> None:
@@ -108,6 +109,7 @@ class GatedOutput(Mixer):
     """Layers with a norm and a gate from `g_proj` behind the operator, named as in gated linear attention."""
 
     use_output_gate = True
+    g_proj: nn.Linear
 
     def norm_and_gate(
         self, width: int, gate_fn: str, fuse_norm: bool, elementwise_affine: bool | None, norm_eps: float

@@ -117,7 +117,8 @@ class RebasedFeatureMap(nn.Module):
         if self.normalize:
             x = functional.layer_norm(x, (self.head_dim,), self.gamma, self.beta)
         else:
-            x = x * self.gamma if self.beta is None else torch.addcmul(self.beta, x, self.gamma)
+            assert self.gamma is not None
+            x = x * self.gamma if self.beta is None else x * self.gamma + self.beta
         if not flatten:
             return x
         off, diagonal = flatten_diag_outer_product_off1(x, x)

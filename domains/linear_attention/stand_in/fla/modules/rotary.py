@@ -57,6 +57,8 @@ def _positions(x: torch.Tensor, offset: int | torch.Tensor, cu_seqlens: torch.Te
 class RotaryEmbedding(nn.Module):
     """Rotates q and k, (batch, length, heads, width), by their positions times base^(-2 i / dim)."""
 
+    inv_freq: torch.Tensor
+
     def __init__(
         self,
         dim: int,

@@ -6,6 +6,7 @@ Every operator of the stand-in is a call of `attend`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,8 +60,7 @@ def attend(
         sequences = Sequences(options.cu_seqlens, *inputs["q"].shape[:2])
     inputs = {name: _laid_out(x, sequences, options.reverse) for name, x in inputs.items()}
     precision = torch.float64 if torch.float64 in {x.dtype for x in inputs.values()} else torch.float32
-    # under autocast the products of the core would be rounded to bfloat16, which no kernel does with its states
-    with torch.autocast(q.device.type, enabled=False):
+    with in_full_precision(q.device.type):
         inputs = {name: x.to(precision).transpose(1, 2) for name, x in inputs.items()}
         outputs, state = _compute(inputs, _given_state(options, inputs, precision), options)
     outputs = outputs.transpose(1, 2)
@@ -73,6 +73,13 @@ def attend(
     if not options.output_final_state:
         return outputs.to(dtype), None
     return outputs.to(dtype), state.transpose(-1, -2) if options.state_v_first else state
+
+
+def in_full_precision(device: str) -> AbstractContextManager[object]:
+    """Without autocast, which would round the products of the core to bfloat16; no kernel does that with its states."""
+    if not torch.amp.is_autocast_available(device):
+        return nullcontext()
+    return torch.autocast(device, enabled=False)
 
 
 def _laid_out(x: Tensor, sequences: Sequences | None, reverse: bool) -> Tensor:
@@ -143,9 +150,9 @@ def _check(inputs: dict[str, Tensor]) -> None:
 
 
 def only_known(operator: str, given: Mapping[str, Any], *known: str) -> None:
-    """Refuses keywords that an operator would have to ignore."""
-    for name in given:
-        if name not in known:
+    """Refuses keywords that an operator would have to ignore; None is none."""
+    for name, value in given.items():
+        if name not in known and value is not None:
             raise TypeError(
                 f"Expected keywords that the torch stand-in of {operator} knows, but got `{name}`. "
                 "Leave it out: ignoring it could give other numbers than flash-linear-attention."

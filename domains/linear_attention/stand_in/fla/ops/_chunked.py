@@ -24,8 +24,8 @@ from torch import Tensor
 from torch.nn import functional
 
 CHUNK = 64
-# Blocks on the diagonal whose decays are formed pair by pair where a gate has one number per key dimension.
-PAIRWISE = 4
+# Rows up to which products are formed element by element.
+TINY = 4
 
 
 def linear(q: Tensor, k: Tensor, v: Tensor, g: Tensor | None, state: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -137,8 +137,8 @@ def _carry_delta(
         update = torch.baddbmm(value, eraser, state, alpha=-1)
         updates.append(update)
         state = torch.baddbmm(state if decays is None else state * decays[i], key, update)
-    stacked = (torch.stack(x, 1).unflatten(0, shape[:2]) for x in (before, updates))
-    return *stacked, state.view(shape)
+    stacked = torch.stack(before, 1).unflatten(0, shape[:2])
+    return stacked, torch.stack(updates, 1).unflatten(0, shape[:2]), state.view(shape)
 
 
 def _scores(rows: tuple[Tensor, ...], keys: Tensor, sums: Tensor | None) -> list[Tensor]:
@@ -146,16 +146,16 @@ def _scores(rows: tuple[Tensor, ...], keys: Tensor, sums: Tensor | None) -> list
     if sums is None:
         return [(row @ keys.transpose(-1, -2)).tril() for row in rows]
     if sums.shape[-1] == 1:
-        pairs = _pairs(sums, keys).squeeze(-1)
+        pairs = _pairs(sums.squeeze(-1), keys)
         return [row @ keys.transpose(-1, -2) * pairs for row in rows]
     return _scores_per_dimension(rows, keys, sums)
 
 
 def _pairs(sums: Tensor, like: Tensor) -> Tensor:
-    """exp(sums_t - sums_j) where j <= t, else 0, also where it would overflow: (..., length, length, 1 or K)."""
-    length = sums.shape[-2]
-    above = torch.ones(length, length, dtype=torch.bool, device=sums.device).triu(1).unsqueeze(-1)
-    return _decay((sums.unsqueeze(-2) - sums.unsqueeze(-3)).masked_fill(above, -torch.inf), like)
+    """exp(sums_t - sums_j) where j <= t, else 0, also where it would overflow: (..., chunk, chunk)."""
+    length = sums.shape[-1]
+    above = torch.ones(length, length, dtype=torch.bool, device=sums.device).triu(1)
+    return _decay((sums.unsqueeze(-1) - sums.unsqueeze(-2)).masked_fill(above, -torch.inf), like)
 
 
 def _scores_per_dimension(rows: tuple[Tensor, ...], keys: Tensor, sums: Tensor) -> list[Tensor]:
@@ -165,20 +165,26 @@ def _scores_per_dimension(rows: tuple[Tensor, ...], keys: Tensor, sums: Tensor) 
     joint meets there: exp(sums_t - joint) exp(joint - sums_j), with neither exponent above 0 (cf. arXiv 2312.06635,
     section 4.3, which cuts once where this halves).
     """
-    size = min(PAIRWISE, keys.shape[-2])
-    pairs = _pairs(sums.unflatten(-2, (-1, size)), keys)
-    seen = pairs * keys.unflatten(-2, (-1, 1, size))
-    scores = [(seen * row.unflatten(-2, (-1, size)).unsqueeze(-2)).sum(-1) for row in rows]
+    scores = [(row * keys).sum(-1)[..., None, None] for row in rows]
+    size = 1
     while size < keys.shape[-2]:
         first, second = _halves(sums, size)
         joint = first[..., -1:, :]
         late = _decay(second - joint, keys)
-        early = (_halves(keys, size)[0] * _decay(joint - first, keys)).transpose(-1, -2)
+        early = _halves(keys, size)[0] * _decay(joint - first, keys)
         scores = [
-            _joined(score, late * _halves(row, size)[1] @ early, size) for score, row in zip(scores, rows, strict=True)
+            _joined(score, _products(late * _halves(row, size)[1], early), size)
+            for score, row in zip(scores, rows, strict=True)
         ]
         size *= 2
     return [score.squeeze(-3) for score in scores]
+
+
+def _products(rows: Tensor, keys: Tensor) -> Tensor:
+    """Each row with each key; many tiny matrix products take longer than the same element by element."""
+    if rows.shape[-2] <= TINY:
+        return (rows.unsqueeze(-2) * keys.unsqueeze(-3)).sum(-1)
+    return rows @ keys.transpose(-1, -2)
 
 
 def _joined(blocks: Tensor, across: Tensor, size: int) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fla.ops._attend import only_known, only_none
+from fla.ops._attend import in_full_precision, only_known, only_none
 from fla.ops._sequences import Sequences
 
 
@@ -63,7 +63,7 @@ def causal_conv1d(
 def _filtered(padded: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """(batch, length + W - 1, channels) -> (batch, length, channels), in float32 at least."""
     precision = torch.promote_types(padded.dtype, torch.float32)
-    with torch.autocast(padded.device.type, enabled=False):
+    with in_full_precision(padded.device.type):
         outputs = functional.conv1d(
             padded.to(precision).transpose(1, 2),
             weight.to(precision).unsqueeze(1),
@@ -139,7 +139,7 @@ class ShortConvolution(nn.Conv1d):
         self.activation = activation
         self.backend = backend
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         x: torch.Tensor,
         residual: torch.Tensor | None = None,
