@@ -141,7 +141,7 @@ class Fitting:
         }
 
     def _utilisation(self, model: LanguageModel, material: Material, result: Trained) -> dict[str, float | None]:
-        """FLOPs of a token in training, and their share of what the GPUs could do: None on a CPU and on unknown GPUs."""
+        """FLOPs of a token in training, and their share of what the GPUs could do: None where that is not known."""
         built, place = self.built, self.place
         torch.manual_seed(self.settings.seed)
         mixer: nn.Module = model.eval().blocks[0].mixer  # type: ignore[assignment]
