@@ -2,9 +2,10 @@
 
     python benchmarks/linear_attention_references.py --seeds 3 [--stage explore] [--only deltanet softmax]
 
-Each run is generator, harness, predict and evaluator as the Engineer starts them, one after the other, but without a sandbox.
-What the checks would refuse is measured all the same (parameter `checks = "report"`): softmax attention is quadratic, and
-without a mixer there is no memory. Prints a line per run and then a table of means and standard deviations over seeds.
+Each run is generator, harness, predict and evaluator as the Engineer starts them, one after the other, but without a
+sandbox. What the checks would refuse is measured all the same (parameter `checks = "report"`): softmax attention is
+quadratic, and without a mixer there is no memory. Prints a line per run and then a table of means and standard
+deviations over seeds.
 """
 
 from __future__ import annotations

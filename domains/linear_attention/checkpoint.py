@@ -1,8 +1,8 @@
 """Models on their way from the fit to the predict: plain tensors and plain numbers in files, and the asking of models.
 
-A checkpoint is `TASK@PERCENT.pt`: {"tensors": every parameter and buffer by name, "plain": the plain numbers and texts among
-the attributes of every module, such as step counters}. `models.json` says how the models are built. Nothing is unpickled
-but tensors, numbers and texts (weights_only), though the predict runs the candidate's code anyway.
+A checkpoint is `TASK@PERCENT.pt`: {"tensors": every parameter and buffer by name, "plain": the plain numbers and texts
+among the attributes of every module, such as step counters}. `models.json` says how the models are built. Nothing is
+unpickled but tensors, numbers and texts (weights_only), though the predict runs the candidate's code anyway.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def save(path: Path, model: nn.Module) -> None:
 def restore(path: Path, model: nn.Module) -> None:
     """Give a fresh model what a checkpoint has.
 
-    Raises RuntimeError where a parameter is missing or of another shape. Buffers of another shape, which are caches, and
-    attributes that are no plain numbers or texts stay as the constructor made them.
+    Raises RuntimeError where a parameter is missing or of another shape. Buffers of another shape, which are caches,
+    and attributes that are no plain numbers or texts stay as the constructor made them.
     """
     saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     tensors = saved["tensors"]

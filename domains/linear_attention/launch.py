@@ -30,6 +30,11 @@ def is_worker() -> bool:
     return "RANK" in os.environ
 
 
+def is_first() -> bool:
+    """Whether this process writes for all: the only one, or the first of those that were started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def wanted(device: str, processes: int | None = None) -> int:
     """How many processes: one per visible GPU, or the number that is given (tests of the same code on a CPU)."""
     if processes is not None:

@@ -1,7 +1,7 @@
 """What there is to learn: batches for each task, and questions to ask in training, of the kind that the evaluator asks.
 
-Drawn with the open seed, so a candidate could make all of it again. What is scored are answers to questions that are drawn
-elsewhere, with the hidden seed.
+Drawn with the open seed, so a candidate could make all of it again. What is scored are answers to questions that are
+drawn elsewhere, with the hidden seed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A candidate's file -> its mixer class -> a module that maps (batch, length, width) to the same shape.
 
-Candidates follow the interface of flash-linear-attention's layers, with the small differences that published search systems
-have: other names for the width, arguments without defaults, an auxiliary loss as the second value. All of that ends here.
-This is no defence: the class is foreign code, and it runs in this process.
+Candidates follow the interface of flash-linear-attention's layers, with the small differences that published search
+systems have: other names for the width, arguments without defaults, an auxiliary loss as the second value. All of that
+ends here. This is no defence: the class is foreign code, and it runs in this process.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def _no_name_twice(folder: Path) -> None:
         if path.stem in sys.modules and path.suffix in (".py", ""):
             raise Refused(
                 "constructor",
-                f"Expected files with names of their own, but {path.name} is named like a module that is loaded already. "
-                "Rename it.",
+                f"Expected files with names of their own, but {path.name} is named like a module that is loaded "
+                "already. Rename it.",
             )
 
 
@@ -199,7 +199,7 @@ def forward_arguments(mixer: nn.Module) -> dict[str, Any]:
 
 def _read(answer: Any) -> tuple[Tensor, Tensor | None]:
     """Output and auxiliary loss of (output, auxiliary or None, past_key_values), (output, ...) or output."""
-    values = answer if isinstance(answer, (tuple, list)) else (answer,)
+    values: list[Any] = list(answer) if isinstance(answer, (tuple, list)) else [answer]
     if not values or not isinstance(values[0], Tensor):
         came = f"{type(answer).__name__} of {type(values[0]).__name__}" if values else "an empty tuple"
         came = came if isinstance(answer, (tuple, list)) else type(answer).__name__

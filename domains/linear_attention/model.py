@@ -1,8 +1,9 @@
 """The skeleton that every mixer is judged in: a small language model of which only the mixer differs.
 
-Pre-norm residual blocks: RMSNorm, the same short depthwise causal convolution for every mixer (so that none wins by having
-one: convolutions without any state do well on small byte LMs), the mixer, then RMSNorm and a SwiGLU MLP (arXiv 2002.05202).
-No position encoding: a mixer that wants one brings it. This is no transformer recipe of record; it is small and fixed.
+Pre-norm residual blocks: RMSNorm, the same short depthwise causal convolution for every mixer (so that none wins by
+having one: convolutions without any state do well on small byte LMs), the mixer, then RMSNorm and a SwiGLU MLP (arXiv
+2002.05202). No position encoding: a mixer that wants one brings it. This is no transformer recipe of record; it is
+small and fixed.
 """
 
 from __future__ import annotations

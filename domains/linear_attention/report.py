@@ -1,11 +1,12 @@
 """What the training process says of itself: `out/report.json` and `out/progress.jsonl`.
 
-All of it is a claim, since the candidate's code runs in the same process. The evaluator reads it with distrust, and scores
-what the checkpoints answer to questions that this process never saw.
+All of it is a claim, since the candidate's code runs in the same process. The evaluator reads it with distrust, and
+scores what the checkpoints answer to questions that this process never saw.
 
 forms.py says how the report is read. Beyond what is there it has, for people: `tokens_per_second` and
-`baseline_tokens_per_second` (of a training step, measured in turns; CPU seconds on a CPU), `mlp_width`, `peak_memory_mb`, and
-for each task `control`, the curve of the same model without any mixer, where the candidate is the baseline.
+`baseline_tokens_per_second` (of a training step, measured in turns; CPU seconds on a CPU), `mlp_width`,
+`peak_memory_mb`, and for each task `control`, the curve of the same model without any mixer, where the candidate is
+the baseline.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ MOST_POINTS = 100
 
 
 class Report:
-    """The report as it grows; it is written after every part, so that what there is can be read when a run is cut off."""
+    """The report as it grows; it is written after every part, so that what there is can be read when a run is cut
+    off."""
 
     def __init__(self, out: Path, stage: str) -> None:
         self._path = out / "report.json"
@@ -45,7 +47,8 @@ class Report:
         return report
 
     def add(self, findings: Iterable[Finding], *, only_report: bool = False) -> None:
-        """What checks have found. With `only_report` nothing counts as refused, and checks that then did not run are there."""
+        """What checks have found. With `only_report` nothing counts as refused, and checks that then did not run are
+        there."""
         told = [finding._asdict() for finding in findings]
         if only_report:
             ran = {finding["check"] for finding in told}

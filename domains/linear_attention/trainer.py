@@ -123,6 +123,11 @@ class Step:
     cpu_seconds: float
 
 
+OnStep = Callable[[Step], object]
+OnCheckpoint = Callable[[float, int, nn.Module], object]
+"""Called with the share of the training, the step, and the model."""
+
+
 @dataclass
 class Trained:
     """What a training came to. `losses`: one per step, those before a resumption included. Throughputs are in tokens of
@@ -306,8 +311,8 @@ def train(
     plan: Plan,
     *,
     place: Place | None = None,
-    on_step: Callable[[Step], object] | None = None,
-    on_checkpoint: Callable[[float, int, nn.Module], object] | None = None,
+    on_step: OnStep | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
     state: Path | None = None,
 ) -> Trained:
     """Train a model in place. `model(tokens)` gives logits (B, T, V), `model.auxiliary_loss()` a scalar tensor or None.

@@ -74,7 +74,7 @@ def test_without_a_class_the_refusal_says_what_is_there(folder, text, words):
 
 def test_a_neighbour_that_would_shadow_a_loaded_module_is_refused_by_name(folder):
     (folder / "json.py").write_text("")
-    with pytest.raises(mixers.Refused, match="json.py is named like a module that is loaded already"):
+    with pytest.raises(mixers.Refused, match=r"json\.py is named like a module that is loaded already"):
         load(folder, "class DeltaNet(nn.Module): pass")
 
 

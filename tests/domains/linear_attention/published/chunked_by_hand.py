@@ -1,3 +1,4 @@
+# ruff: noqa - as they are published, with names and types of their own
 # The delta rule written out in PyTorch with a compiled function, padding to the chunk, state kept in bfloat16, a learnt
 # forget factor: what works under autocast on a GPU, and not in fp32.
 import torch

@@ -1,3 +1,4 @@
+# ruff: noqa - as they are published, with names and types of their own
 # As search systems publish them: DeltaNet's own name and arguments, branches mixed by a gate, an entropy loss on the gate,
 # @torch.compile on helpers, einops, imports of flash-linear-attention.
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa - as they are published, with names and types of their own
 # Only d_model for the width, arguments without defaults, a step counter that anneals a gate, a second file's worth of
 # modules in one, gated linear attention beside a short convolution, an auxiliary loss as a float at evaluation.
 from typing import Any
