@@ -229,25 +229,25 @@ def _finding(item: Any) -> Finding:
 
 
 def _claim(value: dict[str, Any], task: str, checkpoints: Sequence[str]) -> Claim:
-    steps, curve = _number(value.get("steps"), f"{task}.steps", 1, 1e15), value.get("points")
-    claimed, control = _object(value, "claimed"), value.get("control") or []
+    steps, claimed = _number(value.get("steps"), f"{task}.steps", 1, 1e15), _object(value, "claimed")
     losses = {at: _number(claimed.get(at), f"{task}.claimed.{at}", 0, HIGHEST_LOSS) for at in checkpoints}
-    for name, points in (("points", curve), ("control", control)):
-        if not isinstance(points, list) or len(points) > MOST_POINTS:
-            raise Refusal(f"report: Expected {task}.{name} to be a list of at most {MOST_POINTS}.")
-    for point in control:
-        _point(point, task)
+    if value.get("control") is not None:
+        _points(value["control"], f"{task}.control")
     for name in ("tokens", "tokens_per_second"):
         _number_or_null(value.get(name), f"{task}.{name}")
-    return Claim(int(steps), losses, [_point(point, task) for point in curve])
+    return Claim(int(steps), losses, _points(value.get("points"), f"{task}.points"))
 
 
-def _point(point: Any, task: str) -> tuple[float, float]:
+def _points(value: Any, name: str) -> list[tuple[float, float]]:
+    if not isinstance(value, list) or len(value) > MOST_POINTS:
+        raise Refusal(f"report: Expected {name} to be a list of at most {MOST_POINTS}.")
+    return [_point(point, name) for point in value]
+
+
+def _point(point: Any, name: str) -> tuple[float, float]:
     if not isinstance(point, list) or len(point) != 2:
-        raise Refusal(f"report: Expected points [step, loss] in {task}.points, but got {_short(point)}.")
-    return _number(point[0], f"{task}.points", 0, 1e15), _number(
-        point[1], f"{task}.points", -HIGHEST_LOSS, HIGHEST_LOSS
-    )
+        raise Refusal(f"report: Expected points [step, loss] in {name}, but got {_short(point)}.")
+    return _number(point[0], name, 0, 1e15), _number(point[1], name, -HIGHEST_LOSS, HIGHEST_LOSS)
 
 
 def _check_rest(report: dict[str, Any]) -> None:
