@@ -37,7 +37,7 @@ import torch
 import trainer
 from checkpoint import Built
 from checks import check_trained, run_checks
-from finding import Finding, refusal
+from finding import Failed, Finding, refusal
 from fitting import Fitting, timed
 from mixers import Maker, Refused
 from model import matched_mlp_width, parameters_of
@@ -129,7 +129,7 @@ def check(make: Maker, baseline: Maker, settings: Settings, report: Report) -> B
     report.add(findings, only_report=settings.checks == "report")
     for finding in findings:
         if finding.verdict == "refused" and settings.checks != "report":
-            raise Refused(finding.check, finding.sentence)
+            raise Failed(finding.check, finding.sentence, finding.value, finding.limit)
     precision = find_precision(make, CHECK_WIDTH, CHECK_HEADS, settings.seed, settings.device, settings.precision)
     built = build_plan(make, baseline, settings, report, precision)
     report.content["precision"] = precision
@@ -187,7 +187,7 @@ def check_afterwards(make: Maker, trained: list[nn.Module], built: Built, settin
     )
     for finding in found:
         if finding.verdict == "refused":
-            raise Refused(finding.check, finding.sentence)
+            raise Failed(finding.check, finding.sentence, finding.value, finding.limit)
 
 
 def _peak_memory_mb(device: str) -> float:
