@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(asi_evolve.__file__).parent / "domains" / "linear_attention"))
-import kernels
+from skeleton import kernels
 
 kernels.install("stand_in")
 import torch  # noqa: E402

@@ -16,11 +16,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import accuracy
-from audit import Audit, Hidden, audit, check_claim, check_twins, read_hidden
-from comparison import Comparison, compare, read_baseline
-from drawing import draw_curves, draw_table
-from forms import Refusal, Report, read_predictions, read_report
+from judging import accuracy
+from judging.audit import Audit, Hidden, audit, check_claim, check_twins, read_hidden
+from judging.comparison import Comparison, compare, read_baseline
+from judging.drawing import draw_curves, draw_table
+from judging.forms import Refusal, Report, read_predictions, read_report
 
 LANGUAGE_MODEL = "lm"
 

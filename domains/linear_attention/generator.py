@@ -1,7 +1,7 @@
 """Trusted, before everything else: the text to train on, the questions for the trained model, and their answers.
 
 Writes into JOB/out
-    train/    the token file that the language model learns from (see token_file.py); not where data/train has one
+    train/    the token file that the language model learns from (see tasks/token_file.py); not where data/train has one
     inputs/   TASK.npz: tokens (rows, length), positions (rows, questions), for the predict
     hidden/   TASK.npz: labels, weights, pairs, vocabulary (and bytes_per_token), for the evaluator alone
 
@@ -9,7 +9,7 @@ Questions and held-out text are drawn with the hidden seed, text to train on wit
 could make it again. At stage check nothing is trained, and nothing is written. By hand: `python generator.py
 JOB_FOLDER`.
 
-Parameters: `tasks` and `checkpoints`, words with spaces between; TASK_length and TASK_OPTION (see tasks.py);
+Parameters: `tasks` and `checkpoints`, words with spaces between; TASK_length and TASK_OPTION (see tasks/synthetic.py);
 `audit_rows`, `lm_audit_rows`, `lm_audit_questions`, `lm_train_bytes`, `lm_held_out_bytes`.
 """
 
@@ -25,11 +25,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import corpus
-import downstream_requests
-import questions
-import token_file
-from tasks import from_parameters
+from tasks import corpus, downstream_requests, questions, token_file
+from tasks.synthetic import from_parameters
 
 LANGUAGE_MODEL = "lm"
 OPEN = 0x0BE2

@@ -25,27 +25,25 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ[
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import kernels
+from skeleton import kernels
 
 kernels.prepare_environment()
 
 # All of these before the candidate is imported: they keep references to what they use of torch.
-import launch
-import mixers
-import pace
 import torch
-import trainer
-from checkpoint import Built
-from checks import check_trained, run_checks
-from finding import Failed, Finding, refusal
-from fitting import Fitting, timed
-from mixers import Maker, Refused
-from model import matched_mlp_width, parameters_of
-from report import Report
-from settings import Settings
-from subject import find_precision
-from tampering import check_tampering
+from checks.every_check import check_trained, run_checks
+from checks.finding import Failed, Finding, refusal
+from checks.subject import find_precision
+from checks.tampering import check_tampering
+from skeleton import mixers
+from skeleton.checkpoint import Built
+from skeleton.mixers import Maker, Refused
+from skeleton.model import matched_mlp_width, parameters_of
 from torch import nn
+from training import launch, pace, trainer
+from training.fitting import Fitting, timed
+from training.report import Report
+from training.settings import Settings
 
 PACE_TURNS = 10
 

@@ -2,7 +2,7 @@
 
 It sees questions and no answers, and nothing of the process that trained. It leaves out/predictions.npz with one array
 `TASK@PERCENT` of float32 logits (rows, questions, vocabulary) for each checkpoint, and where the stage has downstream
-tasks out/downstream.npz (see downstream.py), from the last model. Where nothing was trained, at stage
+tasks out/downstream.npz (see tasks/downstream.py), from the last model. Where nothing was trained, at stage
 check or after a refusal, it leaves nothing and does not even import torch. By hand: `python predict.py JOB_FOLDER`.
 """
 
@@ -18,7 +18,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ[
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import kernels
+from skeleton import kernels
 
 
 def main() -> None:
@@ -33,11 +33,10 @@ def main() -> None:
 
 def predict(job: Path, params: dict[str, Any]) -> None:
     """Load every checkpoint and ask it."""
-    import checkpoint
-    import downstream
-    import mixers
     import numpy as np
     import torch
+    from skeleton import checkpoint, mixers
+    from tasks import downstream
 
     savez, seed_torch = np.savez, torch.manual_seed  # taken before the candidate is imported
     parameters = params["parameters"]

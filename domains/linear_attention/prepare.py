@@ -6,7 +6,7 @@
     python prepare.py --check data
 
 Writes data/train and data/hidden of this domain (or of --out), each a tokens.bin with a meta.json that tells counts and
-a hash (see token_file.py). A document goes to one or the other by the hash of its text, so that copies of it stay
+a hash (see tasks/token_file.py). A document goes to one or the other by the hash of its text, so that copies of it stay
 together and held-out text is never learnt from, whatever the order. Text and token files in data/hidden are seen by no
 candidate.
 
@@ -26,8 +26,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import corpus
-import token_file
+from tasks import corpus, token_file
 
 PART = 16_384
 """Bytes; documents of more than twice as many are split in parts, each held out or not."""

@@ -98,7 +98,7 @@ class Job:
 
 def honest_report(losses: dict[str, dict[str, float]]) -> dict[str, Any]:
     """As the harness writes it after all checks have passed."""
-    from forms import REQUIRED_CHECKS  # of the domain's folder, which the tests have put on sys.path
+    from judging.forms import REQUIRED_CHECKS  # of the domain's folder, which the tests have put on sys.path
 
     findings = [
         {"check": check, "verdict": "passed", "value": 1e-8, "limit": 1e-5, "sentence": "As it should be."}

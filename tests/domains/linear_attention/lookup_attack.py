@@ -11,9 +11,9 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-import corpus
 import numpy as np
-from questions import Questions
+from tasks import corpus
+from tasks.questions import Questions
 
 Slots = tuple[list[bytes], list[bytes]]
 

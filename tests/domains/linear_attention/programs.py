@@ -11,10 +11,9 @@ from asi_evolve import domains
 HERE = Path(__file__).parent
 FOLDER = Path(domains.__file__).parent / "linear_attention"
 sys.path.insert(0, str(FOLDER))
-import checks  # noqa: E402, F401 - before any candidate: references to torch are taken here
-import kernels  # noqa: E402
-import mixers  # noqa: E402
-from mixers import Maker  # noqa: E402
+from checks import every_check as checks  # noqa: E402, F401 - before any candidate: references to torch are taken here
+from skeleton import kernels, mixers  # noqa: E402
+from skeleton.mixers import Maker  # noqa: E402
 
 kernels.install("stand_in")
 

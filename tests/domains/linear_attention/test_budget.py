@@ -14,11 +14,11 @@ sys.path[:0] = [str(Path(domains.__file__).parent / "linear_attention"), str(Pat
 import threading  # noqa: E402
 import time  # noqa: E402
 
-from budget import at_most, check_parameters, check_speed  # noqa: E402
-from finding import Failed  # noqa: E402
-from subject import Subject  # noqa: E402
+from checks.budget import at_most, check_parameters, check_speed  # noqa: E402
+from checks.finding import Failed  # noqa: E402
+from checks.subject import Subject  # noqa: E402
+from checks.yardstick import Yardstick  # noqa: E402
 from torch import nn  # noqa: E402
-from yardstick import Yardstick  # noqa: E402
 
 
 def test_a_loop_without_end_is_ended():

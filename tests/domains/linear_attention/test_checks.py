@@ -11,12 +11,12 @@ from asi_evolve import domains
 torch = pytest.importorskip("torch")
 
 sys.path[:0] = [str(Path(domains.__file__).parent / "linear_attention"), str(Path(__file__).parent)]
-from causality import check_causality  # noqa: E402
-from checks import check_trained, run_checks  # noqa: E402
-from finding import Finding  # noqa: E402
+from checks.causality import check_causality  # noqa: E402
+from checks.every_check import check_trained, run_checks  # noqa: E402
+from checks.finding import Finding  # noqa: E402
+from checks.subject import Subject  # noqa: E402
+from checks.tampering import WATCHED  # noqa: E402
 from programs import BASELINE, HERE, program  # noqa: E402
-from subject import Subject  # noqa: E402
-from tampering import WATCHED  # noqa: E402
 from torch import nn  # noqa: E402
 
 WIDTH, HEADS = 32, 2

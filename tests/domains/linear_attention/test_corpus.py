@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 FOLDER = Path(domains.__file__).parent / "linear_attention"
 sys.path[:0] = [str(FOLDER), str(Path(__file__).parent)]
 
-import corpus  # noqa: E402
-import questions  # noqa: E402
 from lookup_attack import gain, split  # noqa: E402
+from tasks import corpus, questions  # noqa: E402
 
 WORDS = corpus.Words([b"alpha beta beta gamma_1 delta delta delta return while"])
 

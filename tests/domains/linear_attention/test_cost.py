@@ -11,9 +11,9 @@ from asi_evolve import domains
 torch = pytest.importorskip("torch")
 
 sys.path[:0] = [str(Path(domains.__file__).parent / "linear_attention"), str(Path(__file__).parent)]
-from cost import WorkCounter, check_cost, work_of  # noqa: E402
-from finding import Failed  # noqa: E402
-from subject import Subject  # noqa: E402
+from checks.cost import WorkCounter, check_cost, work_of  # noqa: E402
+from checks.finding import Failed  # noqa: E402
+from checks.subject import Subject  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402, N812
 

@@ -16,10 +16,10 @@ torch = pytest.importorskip("torch")
 FOLDER = Path(domains.__file__).parent / "linear_attention"
 sys.path[:0] = [str(FOLDER), str(Path(__file__).parent)]
 
-import downstream  # noqa: E402
-import downstream_requests as requests  # noqa: E402
-from accuracy import accuracies, judge  # noqa: E402
+from judging.accuracy import accuracies, judge  # noqa: E402
 from small_model import SmallModel  # noqa: E402
+from tasks import downstream  # noqa: E402
+from tasks import downstream_requests as requests  # noqa: E402
 
 HOW = {"length": 24, "device": torch.device("cpu"), "precision": "fp32"}
 END = 0
@@ -183,7 +183,8 @@ def test_answers_of_another_form_are_no_accuracy(answers, words):
 
 def test_nothing_of_it_needs_lm_eval_until_a_task_is_asked_for():
     program = f"import sys; sys.path.insert(0, {str(FOLDER)!r}); sys.modules['lm_eval'] = None; " + (
-        "import accuracy, downstream_requests; assert 'torch' not in sys.modules; import downstream"
+        "from judging import accuracy; from tasks import downstream_requests; "
+        "assert 'torch' not in sys.modules; from tasks import downstream"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 

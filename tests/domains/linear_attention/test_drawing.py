@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 FOLDER = Path(domains.__file__).parent / "linear_attention"
 sys.path.insert(0, str(FOLDER))
 
-from audit import Audit  # noqa: E402
-from comparison import Baseline, compare  # noqa: E402
-from drawing import draw_curves, draw_table  # noqa: E402
-from forms import MOST_POINTS, Claim, Finding  # noqa: E402
+from judging.audit import Audit  # noqa: E402
+from judging.comparison import Baseline, compare  # noqa: E402
+from judging.drawing import draw_curves, draw_table  # noqa: E402
+from judging.forms import MOST_POINTS, Claim, Finding  # noqa: E402
 
 SVG = "{http://www.w3.org/2000/svg}"
 FOUND = {"50": Audit(2.0, 0.1, 0.2, 0.0), "100": Audit(0.5, 0.05, 0.9, 0.0)}

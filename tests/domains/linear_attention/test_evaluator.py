@@ -23,10 +23,9 @@ from hypothesis import strategies as st
 FOLDER = Path(domains.__file__).parent / "linear_attention"
 sys.path[:0] = [str(FOLDER), str(Path(__file__).parent)]
 
-import audit  # noqa: E402
-import forms  # noqa: E402
-from comparison import compare, read_baseline  # noqa: E402
 from job_folder import Job, honest_report  # noqa: E402
+from judging import audit, forms  # noqa: E402
+from judging.comparison import compare, read_baseline  # noqa: E402
 
 KNOWLEDGE = {"50": 1.5, "75": 2.5, "100": 4.0}
 

@@ -14,10 +14,9 @@ from asi_evolve import domains
 FOLDER = Path(domains.__file__).parent / "linear_attention"
 sys.path[:0] = [str(FOLDER), str(Path(__file__).parent)]
 
-import corpus  # noqa: E402
-import token_file  # noqa: E402
 from job_folder import Job  # noqa: E402
 from lookup_attack import split  # noqa: E402
+from tasks import corpus, token_file  # noqa: E402
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -23,7 +23,7 @@ torch = pytest.importorskip("torch")
 FOLDER = Path(domains.__file__).parent / "linear_attention"
 sys.path[:0] = [str(FOLDER), str(FOLDER / "baseline")]
 
-import downstream_requests as requests  # noqa: E402
+from tasks import downstream_requests as requests  # noqa: E402
 
 DOMAIN = load_domain(FOLDER)
 STAGES = {stage.name: stage for stage in DOMAIN.spec.stages}
@@ -32,12 +32,12 @@ TOKENS = 32_000
 COUNT = """
 import json, sys
 sys.path[:0] = [{folder!r}, {folder!r} + "/baseline"]
-import kernels
+from skeleton import kernels
 kernels.install("stand_in")
 import torch
 from mixer import DeltaNet
-from mixers import maker
-from model import LanguageModel, parameters_of
+from skeleton.mixers import maker
+from skeleton.model import LanguageModel, parameters_of
 counts = []
 for width, layers, heads, mlp_width in json.loads(sys.argv[1]):
     with torch.device("meta"):

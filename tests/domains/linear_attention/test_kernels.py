@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 
 FOLDER = Path(domains.__file__).parent / "linear_attention"
 sys.path.insert(0, str(FOLDER))
-import kernels  # noqa: E402
+from skeleton import kernels  # noqa: E402
 
 
 def _run(program: str, *arguments: str, path: Path | None = None, **environment: str) -> subprocess.CompletedProcess:
@@ -70,7 +70,7 @@ def test_another_fla_gives_way_where_it_cannot_work(tmp_path):
     (package / "only_there.py").write_text("")
     (package / "delta_rule.py").write_text("raise RuntimeError('0 active drivers ([])')")
     done = _run(
-        "import torch, fla, kernels\n"
+        "import torch, fla; from skeleton import kernels\n"
         "first = kernels.install()\n"
         "import fla\n"
         "print(first.name, fla.__version__, 'fla.inner' in sys.modules)\n"
@@ -106,7 +106,7 @@ def test_torch_compile_is_off_without_a_gpu_and_untouched_with_one():
 @pytest.mark.slow
 def test_a_compiled_candidate_runs_at_once_without_a_gpu():
     done = _run(
-        "import kernels; kernels.prepare_environment(0)\n"
+        "from skeleton import kernels; kernels.prepare_environment(0)\n"
         "import torch; kernels.install()\n"
         "from fla.ops.delta_rule import chunk_delta_rule\n"
         "@torch.compile(mode='max-autotune', dynamic=False)\n"
@@ -119,7 +119,7 @@ def test_a_compiled_candidate_runs_at_once_without_a_gpu():
 
 
 COMPARE = """
-import json, kernels
+import json; from skeleton import kernels
 found = kernels.install(sys.argv[1])
 import torch
 from fla.ops import delta_rule, gated_delta_rule, gla, simple_gla

@@ -20,10 +20,10 @@ FOLDER = Path(domains.__file__).parent / "linear_attention"
 PROGRAM = """
 import json, sys
 sys.path.insert(0, sys.argv[1] + "/harness")
-import launch
+from training import launch
 if launch.wanted("cpu", 2) > 1 and not launch.is_worker():
     sys.exit(launch.start(__file__, sys.argv[1:], 2))
-import trainer
+from training import trainer
 place = trainer.place_for("cpu")
 total = trainer._total(place.rank + 1, place)
 trainer.leave()
@@ -49,7 +49,7 @@ requirements = ["numpy", "torch"]
 [candidate]
 entry = "number.py"
 [scripts]
-harness_files = ["launch.py", "trainer.py"]
+harness_files = ["training"]
 [outputs.number]
 file = "number.json"
 max_bytes = 1000
@@ -68,8 +68,7 @@ pids = 256
 def _program(tmp_path: Path) -> Path:
     (tmp_path / "harness").mkdir()
     (tmp_path / "out").mkdir()
-    for name in ("launch.py", "trainer.py"):
-        shutil.copy(FOLDER / name, tmp_path / "harness" / name)
+    shutil.copytree(FOLDER / "training", tmp_path / "harness" / "training")
     (tmp_path / "harness" / "harness.py").write_text(PROGRAM)
     return tmp_path / "harness" / "harness.py"
 
@@ -94,8 +93,7 @@ def test_two_processes_meet_inside_the_sandbox_where_it_has_a_network_of_its_own
     (domain / "baseline" / "number.py").write_text("")
     (domain / "harness.py").write_text(PROGRAM)
     (domain / "evaluator.py").write_text(EVALUATOR)
-    for name in ("launch.py", "trainer.py"):
-        shutil.copy(FOLDER / name, domain / name)
+    shutil.copytree(FOLDER / "training", domain / "training")
     shapes.grant = replace(shapes.grant, interpreter=describe_interpreter(sys.executable, ("numpy", "torch")))
     end = shapes.run(domain)
     if shapes.grant.isolation.fields()["tier"] == "landlock":

@@ -12,10 +12,10 @@ torch = pytest.importorskip("torch")
 
 sys.path[:0] = [str(Path(domains.__file__).parent / "linear_attention"), str(Path(__file__).parent)]
 import numpy as np  # noqa: E402
-from finding import Failed  # noqa: E402
-from memory import LENGTH, check_gradients, check_lengths, check_memory, reach_of  # noqa: E402
+from checks.finding import Failed  # noqa: E402
+from checks.memory import LENGTH, check_gradients, check_lengths, check_memory, reach_of  # noqa: E402
+from checks.subject import Subject  # noqa: E402
 from programs import BASELINE  # noqa: E402
-from subject import Subject  # noqa: E402
 from torch import nn  # noqa: E402
 
 

@@ -12,7 +12,7 @@ FOLDER = f"{domains.__path__[0]}/linear_attention"
 if FOLDER not in sys.path:
     sys.path.insert(0, FOLDER)
 
-import mixers  # noqa: E402
+from skeleton import mixers  # noqa: E402
 from torch import nn  # noqa: E402
 
 

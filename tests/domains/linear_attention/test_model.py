@@ -12,8 +12,8 @@ FOLDER = f"{domains.__path__[0]}/linear_attention"
 if FOLDER not in sys.path:
     sys.path.insert(0, FOLDER)
 
-from mixers import Refused  # noqa: E402
-from model import SMALLEST_MLP, LanguageModel, matched_mlp_width, parameters_of  # noqa: E402
+from skeleton.mixers import Refused  # noqa: E402
+from skeleton.model import SMALLEST_MLP, LanguageModel, matched_mlp_width, parameters_of  # noqa: E402
 from torch import nn  # noqa: E402
 
 

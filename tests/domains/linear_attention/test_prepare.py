@@ -14,9 +14,8 @@ from asi_evolve import domains
 FOLDER = Path(domains.__file__).parent / "linear_attention"
 sys.path.insert(0, str(FOLDER))
 
-import corpus  # noqa: E402
 import prepare  # noqa: E402
-import token_file  # noqa: E402
+from tasks import corpus, token_file  # noqa: E402
 
 DOCUMENTS = [b"document number %d, " % number * (1 + number % 7) for number in range(400)]
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 FOLDER = Path(domains.__file__).parent / "linear_attention"
 sys.path.insert(0, str(FOLDER))
 
-import questions  # noqa: E402
-from tasks import NOT_ASKED, TASKS  # noqa: E402
+from tasks import questions  # noqa: E402
+from tasks.synthetic import NOT_ASKED, TASKS  # noqa: E402
 
 SEEDS = st.integers(0, 2**63)
 PLACES = np.arange(1_000_000)

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 FOLDER = Path(domains.__file__).parent / "linear_attention"
 sys.path.insert(0, str(FOLDER))
-import kernels  # noqa: E402
+from skeleton import kernels  # noqa: E402
 
 kernels.install("stand_in")
 from fla import modules  # noqa: E402

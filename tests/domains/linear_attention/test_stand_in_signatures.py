@@ -19,7 +19,7 @@ pytest.importorskip("torch")
 
 FOLDER = Path(domains.__file__).parent / "linear_attention"
 sys.path.insert(0, str(FOLDER))
-import kernels  # noqa: E402
+from skeleton import kernels  # noqa: E402
 
 kernels.install("stand_in")
 TABLE = json.loads((Path(__file__).parent / "fla_signatures.json").read_text())

@@ -12,9 +12,9 @@ torch = pytest.importorskip("torch")
 
 sys.path[:0] = [str(Path(domains.__file__).parent / "linear_attention"), str(Path(__file__).parent)]
 import numpy as np  # noqa: E402
-from finding import Failed, attempt, words_of  # noqa: E402
+from checks.finding import Failed, attempt, words_of  # noqa: E402
+from checks.subject import Condition, Subject, difference, find_precision  # noqa: E402
 from programs import program  # noqa: E402
-from subject import Condition, Subject, difference, find_precision  # noqa: E402
 from torch import nn  # noqa: E402
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 FOLDER = Path(domains.__file__).parent / "linear_attention"
 sys.path.insert(0, str(FOLDER))
 
-from tasks import (  # noqa: E402
+from tasks.synthetic import (  # noqa: E402
     NOT_ASKED,
     TASKS,
     Compression,

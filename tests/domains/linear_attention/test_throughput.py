@@ -11,8 +11,8 @@ from asi_evolve import domains
 torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(domains.__file__).parent / "linear_attention"))
 
-import throughput  # noqa: E402
 from torch import nn  # noqa: E402
+from training import throughput  # noqa: E402
 
 
 class Attention(nn.Module):

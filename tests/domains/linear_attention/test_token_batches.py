@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(domains.__file__).parent / "linear_attention"))
 
-import token_file
-from token_batches import token_batches
+from tasks import token_file
+from training.token_batches import token_batches
 
 
 @settings(max_examples=60, deadline=None)

@@ -20,10 +20,9 @@ FOLDER = Path(domains.__file__).parent / "linear_attention"
 HERE = Path(__file__).parent
 sys.path[:0] = [str(FOLDER), str(HERE)]
 
-import launch  # noqa: E402
-import trainer  # noqa: E402
 from small_model import SmallModel, sometimes_asked  # noqa: E402
-from trainer import Diverged, NoDevice, Plan, learning_rate_at, train  # noqa: E402
+from training import launch, trainer  # noqa: E402
+from training.trainer import Diverged, NoDevice, Plan, learning_rate_at, train  # noqa: E402
 
 PLAN = Plan(steps=12, batch=8, learning_rate=1e-2, warmup=3)
 
@@ -258,12 +257,12 @@ def test_the_path_of_a_gpu_runs_on_a_cpu_under_bfloat16_in_parts(tmp_path):
 TOGETHER = """
 import json, sys
 sys.path[:0] = [{folder!r}, {here!r}]
-import launch
+from training import launch
 if not launch.is_worker():
     sys.exit(launch.start(__file__, [], 2))
 import torch
 from small_model import SmallModel, sometimes_asked
-from trainer import Plan, leave, place_for, train
+from training.trainer import Plan, leave, place_for, train
 place = place_for("cpu")
 model = SmallModel(auxiliary=0.5, seed=place.rank)
 mine = slice(place.rank * 4, place.rank * 4 + 4)

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from finding import Failed, attempt
-from mixers import Maker
 from numpy.typing import NDArray
+from skeleton.mixers import Maker
 from torch import Tensor, nn
+
+from checks.finding import Failed, attempt
 
 Array = NDArray[np.float32]
 

@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import corpus
 import numpy as np
-import questions
-import token_file
-from questions import Questions
-from tasks import Batch, from_parameters
-from token_batches import Batches, token_batches
+from tasks import corpus, questions, token_file
+from tasks.questions import Questions
+from tasks.synthetic import Batch, from_parameters
+
+from training.token_batches import Batches, token_batches
 
 LANGUAGE_MODEL = "lm"
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from finding import Failed, Finding, attempt
 from numpy.typing import NDArray
-from subject import Condition, Subject, array_of
 from torch import Tensor, nn
+
+from checks.finding import Failed, Finding, attempt
+from checks.subject import Condition, Subject, array_of
 
 LENGTH = 256
 OLDEST = 16

@@ -12,8 +12,9 @@ import math
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from mixers import Maker, Refused
 from torch import Tensor, nn
+
+from skeleton.mixers import Maker, Refused
 
 CONV_SIZE = 4
 """Tokens that the short convolution sees, its own among them."""

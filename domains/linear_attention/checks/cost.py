@@ -15,13 +15,14 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from finding import Failed, Finding, attempt
-from subject import Condition, Subject
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
+
+from checks.finding import Failed, Finding, attempt
+from checks.subject import Condition, Subject
 
 LENGTHS = (512, 1024, 2048)
 LARGEST_EXPONENT = 1.3

@@ -20,17 +20,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from budget import SLOWEST, at_most, check_parameters, check_speed
-from causality import check_batch, check_causality, check_object
-from cost import check_cost
-from finding import Finding, refusal
-from memory import check_gradients, check_lengths, check_memory
-from mixers import Maker, Refused
-from replay import check_replay
-from subject import Subject, find_precision
-from tampering import check_tampering
+from skeleton.mixers import Maker, Refused
 from torch import nn
-from yardstick import Yardstick
+
+from checks.budget import SLOWEST, at_most, check_parameters, check_speed
+from checks.causality import check_batch, check_causality, check_object
+from checks.cost import check_cost
+from checks.finding import Finding, refusal
+from checks.memory import check_gradients, check_lengths, check_memory
+from checks.replay import check_replay
+from checks.subject import Subject, find_precision
+from checks.tampering import check_tampering
+from checks.yardstick import Yardstick
 
 CPU_SECONDS = 40.0
 """For all checks of one candidate; beyond, it is too slow to be trained. DeltaNet takes 2 to 6."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from tasks import NOT_ASKED, Task
+
+from tasks.synthetic import NOT_ASKED, Task
 
 MOST_TASK_QUESTIONS = 32
 """Of one row."""

@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from finding import Finding
-from forms import REQUIRED_CHECKS
+from checks.finding import Finding
+from judging.forms import REQUIRED_CHECKS
 
 FORMAT = 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeVar
 
-from mixers import Refused
+from skeleton.mixers import Refused
 
 Verdict = Literal["passed", "warning", "flagged", "refused"]
 Answer = TypeVar("Answer")

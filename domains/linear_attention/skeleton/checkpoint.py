@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from mixers import Maker
-from model import LanguageModel
-from subject import casting, weights_of
+from checks.subject import casting, weights_of
 from torch import nn
+
+from skeleton.mixers import Maker
+from skeleton.model import LanguageModel
 
 MODELS = "models.json"
 """Only there where something was trained."""

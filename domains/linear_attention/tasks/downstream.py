@@ -6,7 +6,7 @@ it.
 - `evaluate` hands lm_eval the model behind its own interface, with tasks by name. The right answers are then in the
   process: for programs that are trusted.
 - A candidate's process must not hold answers. There requests come tokenised from downstream_requests.py, `score` gives
-  their log-probabilities, and the evaluator turns these into accuracies (accuracy.py).
+  their log-probabilities, and the evaluator turns these into accuracies (judging/accuracy.py).
 
 Only `adapter` and `evaluate` need lm_eval (0.4.13 is tested). Nothing is cached, and generation computes its whole
 context anew for every token: a mixer's state is not carried on, since candidates need not be able to.
@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from downstream_requests import Encode, known_tasks, read
 from torch import Tensor, nn
+
+from tasks.downstream_requests import Encode, known_tasks, read
 
 Decode = Callable[[list[int]], str]
 Pair = tuple[Sequence[int], Sequence[int]]

@@ -11,19 +11,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import checkpoint
-import throughput
 import torch
-import trainer
-from checkpoint import Built
-from materials import LANGUAGE_MODEL, Material
-from mixers import Maker, Refused
-from model import LanguageModel, matched_mlp_width, parameters_of
-from report import Curve, Progress, Report
-from settings import Settings
-from subject import casting
+from checks.subject import casting
+from skeleton import checkpoint
+from skeleton.checkpoint import Built
+from skeleton.mixers import Maker, Refused
+from skeleton.model import LanguageModel, matched_mlp_width, parameters_of
 from torch import nn
-from trainer import Diverged, Place, Trained
+
+from training import throughput, trainer
+from training.materials import LANGUAGE_MODEL, Material
+from training.report import Curve, Progress, Report
+from training.settings import Settings
+from training.trainer import Diverged, Place, Trained
 
 _process_time = time.process_time
 

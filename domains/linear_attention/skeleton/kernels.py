@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-STAND_IN = Path(__file__).resolve().parent / "stand_in"
+STAND_IN = Path(__file__).resolve().parent.parent / "stand_in"
 MODES = ("auto", "stand_in", "fla")
 
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from finding import Failed, Finding
 from torch import Tensor, nn, optim
+
+from checks.finding import Failed, Finding
 
 # Not torch.manual_seed: importing torch._dynamo, which every use of torch.compile does, replaces that.
 WATCHED: list[tuple[Any, str]] = [

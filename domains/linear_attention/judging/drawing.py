@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
 
-from audit import Audit
-from comparison import Comparison
-from forms import Claim, Finding
+from judging.audit import Audit
+from judging.comparison import Comparison
+from judging.forms import Claim, Finding
 
 PANEL_WIDTH, PANEL_HEIGHT, GAP, MARGIN, HEADER = 380, 250, 34, 32, 104
 LEFT, BOTTOM, TOP = 46, 34, 30

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainer import Plan
+from training.trainer import Plan
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Settings:
     `width`, `layers`, `heads`, `mlp_width`: of the model with the baseline's mixer. `tasks`: in the order of training;
     none at stage check. `checkpoints`: percents of the training. `checks`: "full", or "report" to measure what would be
     refused (benchmarks alone use it). `processes`: that train together; one per GPU where it is not given.
-    `kernels`, `precision`, `device`: see kernels.py, checks.py, trainer.py.
+    `kernels`, `precision`, `device`: see skeleton/kernels.py, checks/, trainer.py.
     """
 
     stage: str

@@ -1,6 +1,6 @@
 """What a process that a candidate ran in has left, read as data that may be anything: logits and a report.
 
-report.json is what report.py of the harness writes. Read of it are
+report.json is what training/report.py writes. Read of it are
 
     {"format": 1, "kernels": {"name": "stand_in"}, "precision": "fp32",       or "bf16"
      "refused": null,                                                         or {"check": ..., "sentence": ...}
@@ -81,7 +81,7 @@ class Refusal(Exception):
 
 
 class Finding(NamedTuple):
-    """What a check said; see checks.py."""
+    """What a check said; see checks/."""
 
     check: str
     verdict: str

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
-from finding import Failed, Finding
-from subject import Array, Condition, Subject, difference
 from torch import Tensor, nn
+
+from checks.finding import Failed, Finding
+from checks.subject import Array, Condition, Subject, difference
 
 CONDITIONS = [
     Condition(noisy, training, scale) for noisy, training, scale in product((False, True), (False, True), (1.0, 100.0))

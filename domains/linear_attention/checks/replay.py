@@ -6,10 +6,10 @@ keeps its answers looks fast. A long-lived store that is filled in training and 
 
 from __future__ import annotations
 
-from causality import NOISY
-from cost import work_of
-from finding import Failed, Finding
-from subject import Condition, Subject, difference
+from checks.causality import NOISY
+from checks.cost import work_of
+from checks.finding import Failed, Finding
+from checks.subject import Condition, Subject, difference
 
 REPLAYED = 0.5
 """A second call with the same input that takes less than this share of the work of one with a new input remembers."""

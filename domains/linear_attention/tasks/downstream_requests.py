@@ -1,6 +1,6 @@
 """Turn tasks of lm-evaluation-harness into requests that a candidate may see, and answers that it may not.
 
-    python downstream_requests.py --tasks piqa arc_easy --tokenizer tokenizer.json
+    python tasks/downstream_requests.py --tasks piqa arc_easy --tokenizer tokenizer.json
 
 Runs by hand, where there is a network, lm_eval and the tokenizer; the sandbox then needs none of them. It writes
 
@@ -23,13 +23,13 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 Encode = Callable[[str], list[int]]
 
 QUESTIONS, ANSWERS = "downstream.npz", "downstream.json"
 
-HOW = "Make them with downstream_requests.py."
+HOW = "Make them with tasks/downstream_requests.py."
 
 NEVER = -1e6
 """Log-probability of choices that are not taken, when a task is asked which of them is right."""
@@ -38,7 +38,7 @@ Request = tuple[tuple[int, ...], tuple[int, ...]]
 """Tokens of a context and of a continuation."""
 
 Documents = dict[str, list[dict[str, Any]]]
-"""Task -> what each document makes of the requests (see accuracy.py)."""
+"""Task -> what each document makes of the requests (see judging/accuracy.py)."""
 
 
 # ---- from lm_eval ----
@@ -178,7 +178,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--separator", help="its token between documents, as for prepare.py")
     parser.add_argument("--limit", type=int, default=500, help="documents of each task (500)")
     parser.add_argument("--include", type=Path, help="a folder with task files of your own")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "data", help="the domain's data folder")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent.parent / "data", help="the domain's data folder"
+    )
     options = parser.parse_args(arguments)
     given = options.tokenizer
     tokenizer = prepare.given_tokenizer(given, options.separator) if given else prepare.byte_level()

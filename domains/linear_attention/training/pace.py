@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from trainer import NOT_ASKED
+
+from training.trainer import NOT_ASKED
 
 _process_time, _perf_counter = time.process_time, time.perf_counter
 _cross_entropy = nn.functional.cross_entropy

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from finding import Failed, Finding, attempt
-from mixers import Maker, Refused
-from model import WITHIN, matched_mlp_width
-from subject import Condition, Subject
+from skeleton.mixers import Maker, Refused
+from skeleton.model import WITHIN, matched_mlp_width
 from torch import nn
+
+from checks.finding import Failed, Finding, attempt
+from checks.subject import Condition, Subject
 
 SLOWEST = 50.0
 """Times the baseline's CPU seconds for forward and backward at length 64. A loop over tokens takes up to about 10."""

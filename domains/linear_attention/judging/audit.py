@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from forms import Refusal
+
+from judging.forms import Refusal
 
 TWINS_ALIKE = {"fp32": 1e-3, "bf16": 3e-2}
 """Largest difference between the logits of twins, over their spread; see `Audit.twin_gap`.
@@ -28,7 +29,7 @@ AT_ONCE = 1 << 22
 
 
 class Hidden(NamedTuple):
-    """What the generator left for the evaluator; see questions.py."""
+    """What the generator left for the evaluator; see tasks/questions.py."""
 
     labels: np.ndarray
     weights: np.ndarray

@@ -1,0 +1,1 @@
+"""The named checks that a candidate passes before it is trained."""

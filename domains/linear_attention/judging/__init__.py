@@ -1,0 +1,1 @@
+"""The trusted side: outputs read with distrust, audited, compared and drawn."""

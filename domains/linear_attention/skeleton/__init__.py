@@ -1,0 +1,1 @@
+"""The small language model that every mixer is judged in, and how a candidate's file becomes one."""
