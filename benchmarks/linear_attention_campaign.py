@@ -17,7 +17,7 @@ from typing import Any
 
 from mcp import Client, StdioServerParameters
 
-WAIT_S = 50
+WAIT_S = 45
 CANDIDATES: tuple[dict[str, Any], ...] = (
     {
         "name": "negative eigenvalues",
@@ -57,11 +57,15 @@ CANDIDATES: tuple[dict[str, Any], ...] = (
 )
 
 
+class CampaignFailed(Exception):
+    """A tool refused, or an experiment that has to score did not."""
+
+
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    """A tool's structured answer; an error of the tool ends the script with its words."""
+    """A tool's structured answer; raises CampaignFailed with its words where it has none."""
     result = await client.call_tool(tool, arguments)
     if result.is_error or result.structured_content is None:
-        raise SystemExit(f"{tool}: {result.content[0].text}")  # pyright: ignore
+        raise CampaignFailed(f"{tool}: {result.content}")
     return result.structured_content
 
 
@@ -115,7 +119,7 @@ async def campaign(client: Client, domain: str, seeds: int) -> dict[str, Any]:
         promoted = await call(client, "promote_node", node=node, stage="verify", seeds=seeds, wait_s=0)
         result = await finished(client, promoted["experiment"])
         if result["outcome"] != "scored":
-            raise SystemExit(f"verify of {node}: {result}")
+            raise CampaignFailed(f"verify of {node}: {result}")
     compared = await call(client, "compare_nodes", a="n1", b=best["node"])
     status = await call(client, "campaign_status", campaign=number)
     return {
@@ -146,8 +150,11 @@ async def main() -> None:
             args=["-I", "-m", "asi_evolve.server.cli", "serve", "--workspace", options.workspace or temporary],
             env={"ASI_EVOLVE_IDLE_SECONDS": "5"},
         )
-        async with Client(server) as client:
-            print(json.dumps(await campaign(client, options.domain, options.seeds), indent=1))
+        try:
+            async with Client(server) as client:
+                print(json.dumps(await campaign(client, options.domain, options.seeds), indent=1))
+        except* CampaignFailed as failed:
+            sys.exit(str(failed.exceptions))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ MB = 1e6
 TMP_FOLDERS = {"/tmp", "/dev/shm"}  # noqa: S108
 NEARLY_FULL = 0.99
 FULL_MOMENT_S = 2.0
+NEW_PEAK = 1.02
+"""A growth of resident sizes by less is not looked into at once, but within"""
+EXACT_EVERY_S = 1.0
 MAX_FILES = 20_000
 MAX_DEPTH = 40
 
@@ -79,6 +82,8 @@ class Watcher:
     _tmp_files: int = 0
     """The most that one of them has held. Each takes about a kilobyte of memory that no process has mapped."""
     _held_bytes: float = 0.0
+    _rough_peak: float = 0.0
+    _exact_at: float = 0.0
     _listed: list[_Process] = field(default_factory=list[_Process])
     _slow_at: float = 0.0
 
@@ -166,15 +171,19 @@ class Watcher:
         return self._listed
 
     def _memory(self, processes: list[_Process], slow: bool) -> float:
-        """Bytes. Resident sizes count shared pages once per process, so near the bound the proportional ones decide;
-        those do not see files in memory that nobody has mapped, so these are looked for apart."""
+        """Bytes. Resident sizes count shared pages once per process, so they are never too small, and beyond the bound
+        the proportional ones decide; these do not see files in memory that nobody has mapped, which are looked for
+        apart. Reading them takes the kernel 13 ms for a process with torch, too much for every look."""
         if slow:
             self._held_bytes = _held_files(processes)
         files = self._held_bytes + self._tmpfs()
         resident = sum(process.resident for process in processes)
         rough = resident + files
-        if rough < 0.5 * self.limits.memory_mb * MB and self.peak_memory >= rough:
-            return rough  # neither a bound nor a new peak is in sight
+        now = time.monotonic()
+        if rough <= min(self.limits.memory_mb * MB, NEW_PEAK * self._rough_peak) and now < self._exact_at:
+            return 0.0  # neither beyond the bound nor a new peak
+        self._rough_peak = max(self._rough_peak, rough)
+        self._exact_at = now + EXACT_EVERY_S  # pages that a fork shared may become its own
         private, shared = 0.0, 0.0
         for process in processes:
             with contextlib.suppress(OSError, ValueError):
