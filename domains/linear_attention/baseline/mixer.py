@@ -3,8 +3,8 @@
     S_t = S_{t-1} + beta_t (v_t - S_{t-1} k_t) k_t^T,    o_t = S_t q_t
 
 The memory S (head_v_dim, head_k_dim) replaces what it holds under the key k_t by v_t, with the strength beta_t in
-(0, 1). Keys and queries have length 1. It runs on flash-linear-attention itself, and on the layer that stands in for it
-here.
+(0, 1). Keys and queries have length 1. It runs on flash-linear-attention itself, and on the layer that stands in for
+it where there is no GPU.
 """
 
 # ruff: noqa: ARG002 - arguments of the interface that this layer has no use for
