@@ -27,6 +27,8 @@ benchmark: $(VENV)/test
 	$(BIN)/python benchmarks/sandbox.py
 	$(BIN)/python benchmarks/channel.py
 	$(BIN)/python benchmarks/retrieval.py --thresholds --diversity
+	$(BIN)/python benchmarks/linear_attention.py
+	$(BIN)/python benchmarks/linear_attention_references.py
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(0 if ok else "Expected Python 3.11 to 3.13, but %s is %s. Do: make PYTHON=python3.11 ..." % (sys.executable, sys.version.split()[0]))'
