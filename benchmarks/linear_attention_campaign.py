@@ -78,7 +78,9 @@ async def finished(client: Client, experiment: str) -> dict[str, Any]:
             return result
 
 
-async def one_round(client: Client, campaign: str, program: str, candidate: dict[str, Any]) -> dict[str, Any]:
+async def one_round(
+    client: Client, campaign: str, parent: str, program: str, candidate: dict[str, Any]
+) -> dict[str, Any]:
     """Learn, design, experiment, analyze."""
     await call(client, "sample_nodes", campaign=campaign)
     found = await call(client, "search_cognition", campaign=campaign, query=candidate["motivation"])
@@ -91,7 +93,7 @@ async def one_round(client: Client, campaign: str, program: str, candidate: dict
         campaign=campaign,
         name=candidate["name"],
         motivation=candidate["motivation"],
-        parents=["n1"],
+        parents=[parent],
         inspired_by=[item["id"] for item in found["items"][:1]],
         code=program.replace(old, new),
         wait_s=0,
@@ -113,16 +115,16 @@ async def campaign(client: Client, domain: str, seeds: int) -> dict[str, Any]:
     """The whole; the returned object is what a reader wants to see of it."""
     started = await call(client, "start_campaign", domain=domain)
     program = find_domain(domain).baseline["mixer.py"]
-    number = started["campaign"]
+    number, origin = started["campaign"], started["baseline"]["node"]
     baseline = await finished(client, started["baseline"]["experiment"])
-    results = [await one_round(client, number, program, candidate) for candidate in CANDIDATES]
+    results = [await one_round(client, number, origin, program, candidate) for candidate in CANDIDATES]
     best = max((result for result in results if result.get("score") is not None), key=lambda result: result["score"])
-    for node in ("n1", best["node"]):
+    for node in (origin, best["node"]):
         promoted = await call(client, "promote_node", node=node, stage="verify", seeds=seeds, wait_s=0)
         result = await finished(client, promoted["experiment"])
         if result["outcome"] != "scored":
             raise CampaignFailed(f"verify of {node}: {result}")
-    compared = await call(client, "compare_nodes", a="n1", b=best["node"])
+    compared = await call(client, "compare_nodes", a=origin, b=best["node"])
     status = await call(client, "campaign_status", campaign=number)
     return {
         "baseline": _short(baseline),
