@@ -23,6 +23,8 @@ from judging.drawing import draw_curves, draw_table
 from judging.forms import Refusal, Report, read_predictions, read_report
 
 LANGUAGE_MODEL = "lm"
+REPORTED = ("30", "60", "100")
+"""Checkpoints whose losses are metrics of their own, in percent of the training; comparison.json has all."""
 
 Audits = dict[str, dict[str, Audit]]
 """Task -> checkpoint in percent -> what was found."""
@@ -46,7 +48,7 @@ def judge(job: Path, params: dict[str, Any]) -> dict[str, Any]:
 def evaluate(job: Path, params: dict[str, Any]) -> dict[str, float]:
     """The metrics, with the artifacts written; raises Refusal."""
     tasks = str(params["parameters"]["tasks"]).split()
-    checkpoints = str(params["parameters"].get("checkpoints", "50 75 100")).split()
+    checkpoints = str(params["parameters"].get("checkpoints", "30 60 100")).split()
     report = read_report(job / "outputs" / "report.json", tasks, checkpoints)
     hidden = {task: read_hidden(job / "hidden" / f"{task}.npz") for task in tasks}
     audits = _audit_all(job / "outputs" / "predictions.npz", hidden, checkpoints, report) if tasks else {}
@@ -88,7 +90,7 @@ def _measured(audits: Audits, hidden: dict[str, Hidden], report: Report) -> dict
     for task, by_checkpoint in audits.items():
         last = by_checkpoint[max(by_checkpoint, key=float)]
         metrics[f"{task}_loss"] = math.fsum(found.loss for found in by_checkpoint.values()) / len(by_checkpoint)
-        metrics |= {f"{task}_loss_{at}": found.loss for at, found in by_checkpoint.items()}
+        metrics |= {f"{task}_loss_{at}": by_checkpoint[at].loss for at in REPORTED if at in by_checkpoint}
         metrics[f"{task}_accuracy"] = last.accuracy
         if task == LANGUAGE_MODEL:
             metrics["lm_bpb"] = last.loss / math.log(2) / hidden[task].bytes_per_token
@@ -115,6 +117,7 @@ def _leave_artifacts(
         "kernels": report.kernels,
         "precision": report.precision,
         "metrics": [row._asdict() for row in rows],
+        "audited_losses": {task: {at: found.loss for at, found in by_at.items()} for task, by_at in audits.items()},
         "findings": [finding._asdict() for finding in report.findings],
         **({"downstream": downstream} if downstream else {}),
     }

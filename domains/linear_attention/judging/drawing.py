@@ -44,7 +44,7 @@ STYLE = """
 
 VERDICT_CLASS = {"passed": "better", "warning": "neutral", "flagged": "worse", "refused": "worse"}
 
-HIGHER_IS_BETTER, LOWER_IS_BETTER = ("_accuracy",), ("_loss", "_loss_50", "_loss_75", "_loss_100", "_bpb", "cost_ratio")
+HIGHER_IS_BETTER, LOWER_IS_BETTER = ("_accuracy",), ("_loss", "_loss_30", "_loss_60", "_loss_100", "_bpb", "cost_ratio")
 
 
 def draw_curves(

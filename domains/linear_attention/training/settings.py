@@ -44,7 +44,7 @@ class Settings:
             seed=params["seed"],
             is_baseline=bool(params.get("is_baseline", False)),
             tasks=tuple(str(given["tasks"]).split()),
-            checkpoints=tuple(str(given.get("checkpoints", "50 75 100")).split()),
+            checkpoints=tuple(str(given.get("checkpoints", "30 60 100")).split()),
             width=given["width"],
             layers=given["layers"],
             heads=given["heads"],

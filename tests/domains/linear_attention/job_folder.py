@@ -27,7 +27,7 @@ class Job:
         self.path = path
         for name in ("out", "outputs", "result"):
             (path / name).mkdir(parents=True, exist_ok=True)
-        self.parameters = {"tasks": tasks, "checkpoints": "50 75 100", **SMALL, **LENGTHS, **more}
+        self.parameters = {"tasks": tasks, "checkpoints": "30 60 100", **SMALL, **LENGTHS, **more}
         self.params: dict[str, Any] = {"stage": "explore", "seed": seed, "hidden_seed": hidden_seed, "instance": None}
         self.params |= {"parameters": self.parameters, "entry": "mixer.py", "is_baseline": False, "baseline": {}}
 

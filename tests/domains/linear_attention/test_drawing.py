@@ -19,16 +19,16 @@ from judging.drawing import draw_curves, draw_table  # noqa: E402
 from judging.forms import MOST_POINTS, Claim, Finding  # noqa: E402
 
 SVG = "{http://www.w3.org/2000/svg}"
-FOUND = {"50": Audit(2.0, 0.1, 0.2, 0.0), "100": Audit(0.5, 0.05, 0.9, 0.0)}
+FOUND = {"30": Audit(2.0, 0.1, 0.2, 0.0), "100": Audit(0.5, 0.05, 0.9, 0.0)}
 ROWS = compare(
-    {"recall_loss_50": 2.0, "recall_loss_100": 0.5, "recall_accuracy": 0.9},
+    {"recall_loss_30": 2.0, "recall_loss_100": 0.5, "recall_accuracy": 0.9},
     {
-        "recall_loss_50": Baseline(1.9, 0.2, 3),
+        "recall_loss_30": Baseline(1.9, 0.2, 3),
         "recall_loss_100": Baseline(0.7, 0.1, 3),
         "recall_accuracy": Baseline(0.8, 0.05, 3),
     },
 )
-CLAIM = Claim(100, {"50": 2.0, "100": 0.5}, [(1, 3.0), (50, 2.0), (100, 0.5)])
+CLAIM = Claim(100, {"30": 2.0, "100": 0.5}, [(1, 3.0), (30, 2.0), (100, 0.5)])
 
 
 def drawn(picture: str, kind: str, tag: str) -> list[ElementTree.Element]:
@@ -44,7 +44,7 @@ def test_a_panel_has_the_audited_points_the_band_and_the_claimed_curve():
     panel = drawn(picture, "panel", "rect")
     assert len(panel) == 1
     points = [dot for dot in drawn(picture, "audit", "circle") if len(dot)]
-    assert [dot[0].text for dot in points] == ["50 %: 2 +- 0.1 nats", "100 %: 0.5 +- 0.05 nats"]
+    assert [dot[0].text for dot in points] == ["30 %: 2 +- 0.1 nats", "100 %: 0.5 +- 0.05 nats"]
     # Less loss is further down, later is further right.
     assert float(points[0].get("cy")) < float(points[1].get("cy"))
     assert float(points[0].get("cx")) < float(points[1].get("cx"))
@@ -55,7 +55,7 @@ def test_a_panel_has_the_audited_points_the_band_and_the_claimed_curve():
 
 
 def test_without_a_baseline_there_is_no_band():
-    bare = compare({"recall_loss_50": 2.0, "recall_loss_100": 0.5}, {})
+    bare = compare({"recall_loss_30": 2.0, "recall_loss_100": 0.5}, {})
     assert drawn(draw_curves("t", "n", {"recall": FOUND}, {"recall": CLAIM}, bare), "band", "path") == []
 
 
@@ -84,7 +84,7 @@ losses = st.floats(0, 1e30)
     st.text(max_size=20).filter(lambda text: text.isprintable()),
 )
 def test_pictures_are_well_formed_and_inside_the_page_whatever_the_numbers(first, last, points, mean, sd, words):
-    found = {"50": Audit(first, first / 2, 0.0, 0.0), "100": Audit(last, 0.0, 1.0, 0.0)}
+    found = {"30": Audit(first, first / 2, 0.0, 0.0), "100": Audit(last, 0.0, 1.0, 0.0)}
     rows = compare({"recall_loss_100": last}, {"recall_loss_100": Baseline(mean, sd, 2)})
     picture = draw_curves(words, words, {"recall": found}, {"recall": Claim(100, {}, points)}, rows)
     page = ElementTree.fromstring(picture)

@@ -27,7 +27,7 @@ from job_folder import Job, honest_report  # noqa: E402
 from judging import audit, forms  # noqa: E402
 from judging.comparison import compare, read_baseline  # noqa: E402
 
-KNOWLEDGE = {"50": 1.5, "75": 2.5, "100": 4.0}
+KNOWLEDGE = {"30": 1.5, "60": 2.5, "100": 4.0}
 
 
 class Case:
@@ -108,6 +108,8 @@ def test_what_it_leaves_can_be_read_and_compares_with_the_baseline(case):
     assert rows["recall_loss"]["in_sd"] == pytest.approx((value - 1.0) / 0.1)
     assert rows["recall_loss_100"]["in_sd"] is None and rows["recall_loss_100"]["mean"] == 0.5
     assert rows["lm_loss"]["mean"] is None
+    curve = told["audited_losses"]["recall"]
+    assert list(curve) == ["30", "60", "100"] and sum(curve.values()) / 3 == pytest.approx(value)
     assert {finding["check"] for finding in told["findings"]} == set(forms.REQUIRED_CHECKS)
 
 
@@ -160,7 +162,7 @@ def test_warnings_are_counted_and_shown(case):
 def test_a_loss_that_the_model_does_not_have_is_refused(case):
     report = deepcopy(case.report)
     report["tasks"]["recall"]["claimed"]["100"] = 0.0
-    logits = case.logits | {"recall@100": case.logits["recall@50"]}
+    logits = case.logits | {"recall@100": case.logits["recall@30"]}
     assert refusal(case, logits=logits, report=report).startswith("audit: Expected a loss of about 0 nats")
     # A claim within the noise, or a worse one, is fine.
     report["tasks"]["recall"]["claimed"]["100"] = case.losses["recall"]["100"] - 0.05
@@ -173,7 +175,7 @@ def test_for_text_only_a_wild_claim_is_refused(case):
     report = deepcopy(case.report)
     report["tasks"]["lm"]["claimed"] = {at: 0.4 * loss for at, loss in case.losses["lm"].items()}
     assert "metrics" in judge(case, report=report)
-    report["tasks"]["lm"]["claimed"]["50"] = 0.01
+    report["tasks"]["lm"]["claimed"]["30"] = 0.01
     assert refusal(case, report=report).startswith("audit: ")
 
 
@@ -184,7 +186,7 @@ def test_a_model_that_sees_what_comes_behind_is_refused(case, precision):
     row, question, other, other_question = case.job.arrays("hidden", "recall")["pairs"][3]
     for factor, verdict in ((0.5, "metrics"), (2.0, "invalid")):
         logits = deepcopy(case.logits)
-        made = logits["recall@75"]
+        made = logits["recall@60"]
         centred = made[row, question] - made[row, question].mean()
         made[other, other_question, 5] += factor * limit * max(1.0, np.abs(centred).max())
         answer = judge(case, logits, report)
@@ -194,15 +196,15 @@ def test_a_model_that_sees_what_comes_behind_is_refused(case, precision):
 
 def test_a_constant_added_to_the_logits_is_no_difference(case):
     logits = deepcopy(case.logits)
-    logits["recall@75"] += np.float32(3.0) * np.arange(16, dtype=np.float32)[:, None, None]
+    logits["recall@60"] += np.float32(3.0) * np.arange(16, dtype=np.float32)[:, None, None]
     metrics = judge(case, logits)["metrics"]
     assert metrics["twin_gap"] < 1e-5
-    assert metrics["recall_loss_75"] == pytest.approx(case.losses["recall"]["75"], rel=1e-5)
+    assert metrics["recall_loss_60"] == pytest.approx(case.losses["recall"]["60"], rel=1e-5)
 
 
 def test_huge_logits_have_a_finite_loss_and_are_refused_for_what_was_claimed(case):
-    logits = case.logits | {"recall@50": case.logits["recall@50"] * np.float32(1e37)}
-    found = audit.audit(logits["recall@50"], audit.read_hidden(case.job.path / "hidden" / "recall.npz"))
+    logits = case.logits | {"recall@30": case.logits["recall@30"] * np.float32(1e37)}
+    found = audit.audit(logits["recall@30"], audit.read_hidden(case.job.path / "hidden" / "recall.npz"))
     assert 1e30 < found.loss < math.inf
     assert refusal(case, logits=logits).startswith("audit: ")
 
@@ -213,16 +215,16 @@ def test_huge_logits_have_a_finite_loss_and_are_refused_for_what_was_claimed(cas
 def test_predictions_that_are_not_finite_are_refused(case):
     for value in (np.nan, np.inf, -np.inf):
         logits = deepcopy(case.logits)
-        logits["lm@75"][3, 1, 7] = value
-        assert refusal(case, logits=logits) == "finite: Expected finite logits, but some of lm@75 are not."
+        logits["lm@60"][3, 1, 7] = value
+        assert refusal(case, logits=logits) == "finite: Expected finite logits, but some of lm@60 are not."
 
 
 def spoilt(case: Case) -> dict[str, Any]:
-    name = "recall@50"
+    name = "recall@30"
     made = case.logits[name]
     return {
         "one missing": {key: value for key, value in case.logits.items() if key != name},
-        "one more": case.logits | {"recall@60": made},
+        "one more": case.logits | {"recall@61": made},
         "a row less": case.logits | {name: made[:-1]},
         "a question more": case.logits | {name: np.concatenate([made, made], axis=1)},
         "another vocabulary": case.logits | {name: made[..., :-1]},
@@ -307,10 +309,10 @@ def test_pickles_are_not_unpickled(case, tmp_path):
 
 def test_archives_that_unpack_to_more_than_they_should_are_refused_for_little(case):
     case.job.leave(case.logits, case.report)
-    shape = ", ".join(map(str, case.shapes["lm@50"]))
+    shape = ", ".join(map(str, case.shapes["lm@30"]))
     text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}\n".encode()
     bomb = header(text) + bytes(150_000_000)
-    entries = {f"{name}.npy": bomb if name == "lm@50" else b"" for name in sorted(case.shapes)}
+    entries = {f"{name}.npy": bomb if name == "lm@30" else b"" for name in sorted(case.shapes)}
     case.predictions.write_bytes(archive_of(entries))
     del bomb, entries
     assert case.predictions.stat().st_size < 1_000_000
