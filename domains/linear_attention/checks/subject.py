@@ -79,6 +79,10 @@ class Subject:
         self._weights = weights_of(trained if trained is not None else self._build())
         self._noisy = self._with_noise(self._weights)
 
+    def at_layer(self, layer: int) -> Subject:
+        """The mixer of another layer, untrained, from the same seed."""
+        return Subject(self.make, self.width, self.heads, self.seed, self.precision, self.device, layer=layer)
+
     @property
     def tolerance(self) -> float:
         return TOLERANCE[self.precision]

@@ -26,6 +26,7 @@ CHEATS = {
     "batch_mean": "batch",
     "batch_neighbour": "batch",
     "batch_norm_in_training": "batch",
+    "bloat_behind_first_layer": "parameters",
     "dead_memory": "memory",
     "detached_memory": "memory",
     "endless": "speed",
@@ -52,6 +53,7 @@ CHEATS = {
     "parameter_bloat": "parameters",
     "patched_arrays": "tampering",
     "patched_comparisons": "tampering",
+    "quadratic_behind_first_layer": "cost",
     "quadratic_by_numpy": ("cost", "flagged"),
     "quadratic_elementwise": "cost",
     "quadratic_flash": "cost",
@@ -86,7 +88,7 @@ def names(folder: str) -> list[str]:
 
 
 def findings_of(make, **options) -> dict[str, Finding]:
-    found = run_checks(make, width=WIDTH, heads=HEADS, seed=0, reference=BASELINE, **options)
+    found = run_checks(make, width=WIDTH, heads=HEADS, seed=0, reference=BASELINE, layers=2, **options)
     assert len({finding.check for finding in found}) == len(found)
     return {finding.check: finding for finding in found}
 
@@ -147,6 +149,11 @@ def test_no_honest_mixer_is_refused(name, capsys):
         check, words = HONEST[name]
         assert words in found[check].sentence
     capsys.readouterr()
+
+
+def test_a_refusal_of_another_layer_names_it():
+    cost = findings_of(program("cheats/quadratic_behind_first_layer"))["cost"]
+    assert 1.7 < cost.value < 2.0 and "This is layer 1" in cost.sentence
 
 
 def test_softmax_attention_is_refused_with_the_measured_exponent():
