@@ -52,10 +52,10 @@ def predict(job: Path, params: dict[str, Any]) -> None:
             tokens, positions = arrays["tokens"], arrays["positions"]
         for share in shares:
             seed_torch(params["seed"])
-            model = built.model(vocabulary, make)
-            checkpoint.restore(job / "checkpoint" / f"{task}@{share}.pt", model)
+            model = built.model(vocabulary, make).to(device)
+            checkpoint.restore(job / "checkpoint" / f"{task}@{share}.pt", model, device)
             predictions[f"{task}@{share}"] = checkpoint.answer(
-                model.to(device),
+                model,
                 tokens,
                 positions,
                 rows=int(parameters.get("answer_rows", 32)),
