@@ -1,9 +1,9 @@
 """Models on their way from the fit to the predict: plain tensors and plain numbers in files, and the asking of models.
 
-A checkpoint is `TASK@PERCENT.pt`: the fields of `checks.subject.Weights`, so "tensors": every parameter and buffer by
-name, "plain": the plain numbers and texts among the attributes of every module, such as step counters, and "tables": the
-tensors there. `models.json` says how the models are built. Nothing is unpickled but tensors, numbers and texts
-(weights_only), though the predict runs the candidate's code anyway.
+A checkpoint is `TASK@PERCENT.pt`, the fields of `checks.subject.Weights`: "tensors" are all parameters and buffers by
+name, "plain" the numbers and texts among the attributes of every module, such as step counters, "tables" the tensors
+there. `models.json` says how the models are built. Nothing is unpickled but tensors, numbers and texts (weights_only),
+though the predict runs the candidate's code anyway.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """From a candidate to a verdict: the fit, the predict and the evaluator as the Engineer starts them, on a few rows."""
 
 import ast
+import dataclasses
 import importlib.util
 import json
 from pathlib import Path
@@ -68,11 +69,46 @@ def test_progress_names_each_task_and_goes_through_all_steps(baseline):
         "of",
         "recall.loss",
         "recall.control",
+        "recall.quarter",
+        "recall.quarter_control",
         "lm.loss",
         "lm.control",
+        "lm.quarter",
+        "lm.quarter_control",
     }
     assert [line["step"] for line in lines] == list(range(1, 15)) and {line["of"] for line in lines} == {14}
     assert all("recall.control" in line for line in lines[:8])
+
+
+def test_the_quarter_of_each_task_is_told_from_there_on_and_never_before(baseline):
+    lines = {line["step"]: line for line in baseline.told_progress}
+    # 8 steps of recall, 6 of lm: their quarters are over at steps 2 and 8 + 2.
+    assert [step for step, line in lines.items() if "recall.quarter" in line] == list(range(2, 9))
+    assert [step for step, line in lines.items() if "lm.quarter" in line] == list(range(10, 15))
+    assert all(lines[step]["recall.quarter"] == lines[2]["recall.loss"] for step in range(2, 9))
+    assert lines[10]["lm.quarter_control"] == pytest.approx((lines[10]["lm.control"]), rel=1e-9)
+
+
+def test_a_rule_on_the_quarter_is_judged_in_every_order_of_tasks(baseline):
+    from asi_evolve.domains.loader import load_domain
+    from asi_evolve.evolution.early_stop import Judge
+    from asi_evolve.evolution.progress import Point, Progress
+    from asi_evolve.sandbox.references import reference
+
+    told = [
+        Point(0.0, line["step"], line["step"] / line["of"], {n: v for n, v in line.items() if n not in ("step", "of")})
+        for line in baseline.told_progress
+    ]
+    rule = next(rule for rule in load_domain(FOLDER).spec.stop if rule.metric == "lm.quarter")
+    known = reference(rule, [Progress(tuple(told))])
+    assert known is not None and known.mean == told[9].values["lm.quarter"]
+    judge = Judge([dataclasses.replace(rule.resolved(), reference=known)])
+    assert all(judge.see(point) is None for point in told) and not judge.notes()
+    worse = max(known.mean, known.control) + 1.0
+    judge = Judge([dataclasses.replace(rule.resolved(), reference=known)])
+    assert judge.see(told[8]) is None
+    stop = judge.see(dataclasses.replace(told[9], values={"lm.loss": 1.0, "lm.quarter": worse}))
+    assert stop is not None and "lm.quarter" in stop.reason
 
 
 def test_a_second_run_with_the_same_seed_comes_to_the_same(baseline, tmp_path):
