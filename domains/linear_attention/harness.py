@@ -34,7 +34,7 @@ import torch
 from checks.every_check import check_trained, run_checks
 from checks.finding import Failed, Finding, refusal
 from checks.subject import find_precision
-from checks.tampering import check_tampering
+from checks.tampering import check_tampering, watch
 from skeleton import mixers
 from skeleton.checkpoint import Built
 from skeleton.mixers import Maker, Refused
@@ -76,6 +76,7 @@ def fit(job: Path, entry: str, settings: Settings, report: Report) -> None:
     """Everything in its order; raises Refused."""
     report.content["kernels"] = asdict(kernels.install(settings.kernels))
     baseline = mixers.maker(_baseline())
+    watch(Path(__file__).resolve().parent)
     make = mixers.maker(_candidate(job, entry))
     if launch.is_worker():
         built = Built(**report.content["built"])

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from checks.subject import Weights, casting, give_back, weights_of
 from torch import nn
 
 from skeleton.mixers import Maker
-from skeleton.model import LanguageModel
+from skeleton.model import WITHIN, LanguageModel, mixer_parameters, parameters_of
 
 MODELS = "models.json"
 """Only there where something was trained."""
@@ -51,6 +51,36 @@ def read_models(folder: Path) -> tuple[Built, dict[str, int], list[str]]:
     """The inverse of `write_models`."""
     told = json.loads((folder / MODELS).read_text())
     return Built(**told["built"]), told["vocabularies"], told["checkpoints"]
+
+
+def check_models(built: Built, tasks: list[str], shares: list[str], parameters: Mapping[str, Any]) -> None:
+    """Raises RuntimeError where models.json is not about the models that the parameters of the stage ask for."""
+    asked = {
+        "tasks": str(parameters["tasks"]).split(),
+        "checkpoints": str(parameters.get("checkpoints", "50 75 100")).split(),
+        **{name: parameters[name] for name in ("width", "layers", "heads")},
+    }
+    told = {
+        "tasks": tasks,
+        "checkpoints": shares,
+        **{name: getattr(built, name) for name in ("width", "layers", "heads")},
+    }
+    for name, wanted in asked.items():
+        if told[name] != wanted:
+            raise RuntimeError(f"Expected models with {name} {wanted}, but {MODELS} says {told[name]}.")
+
+
+def most_parameters(built: Built, baseline: Maker, mlp_width: int) -> int:
+    """What all blocks of a model may have together: `matched_mlp_width` brings every honest one below."""
+    budget = mixer_parameters(baseline, built.width, built.heads, 1) + 3 * built.width * mlp_width
+    return round(built.layers * (1 + WITHIN) * budget)
+
+
+def check_size(model: LanguageModel, most: int) -> None:
+    """Raises RuntimeError where mixers and MLPs of a model together have more parameters than `most`."""
+    came = sum(parameters_of(part) for block in model.blocks for part in (block.mixer, block.mlp))  # type: ignore[arg-type]
+    if came > most:
+        raise RuntimeError(f"Expected at most {most:,} parameters in the blocks of the model, but got {came:,}.")
 
 
 def save(path: Path, model: nn.Module) -> None:

@@ -197,6 +197,42 @@ def test_a_step_counter_goes_with_the_model_into_the_predict(tmp_path):
     assert abs(metrics["audit_gap"]) < 0.3
 
 
+def test_a_candidate_that_replaces_a_part_of_the_domain_is_refused(tmp_path):
+    patch = "import training.trainer\ntraining.trainer.train = print\n"
+    job = Job(tmp_path / "job", patch + mixer(MEAN), tasks="")
+    assert job.fit()[1] == 0
+    (refused,) = [finding for finding in job.report["findings"] if finding["verdict"] == "refused"]
+    assert refused["check"] == "tampering" and "Expected training.trainer.train to be left" in refused["sentence"]
+
+
+def test_who_replaces_a_part_of_the_predict_leaves_no_predictions(tmp_path):
+    patch = "import sys\nif 'predict' in sys.argv[0]:\n    import skeleton.checkpoint as m\n    old = m.answer\n"
+    patch += "    m.answer = lambda *a, **k: old(*a, **k)\n"
+    job = Job(tmp_path / "job", patch + mixer(MEAN), tasks="recall", steps=2, checkpoints="100")
+    job.generate()
+    assert job.fit()[1] == 0
+    stderr, status = job.start("predict.py")
+    assert status == 1 and "Expected skeleton.checkpoint.answer to be left" in stderr
+    assert not (job.path / "out" / "predictions.npz").exists()
+
+
+def test_a_larger_model_than_was_asked_for_is_not_asked(tmp_path):
+    job = Job(tmp_path / "job", mixer(MEAN), tasks="recall", steps=2, checkpoints="100")
+    job.generate()
+    assert job.fit()[1] == 0
+    path = job.path / "checkpoint" / "models.json"
+    models = json.loads(path.read_text())
+    for change, words in (
+        ({"mlp_width": 200}, "parameters in the blocks"),
+        ({"layers": 4}, "Expected models with layers"),
+    ):
+        path.write_text(json.dumps({**models, "built": {**models["built"], **change}}))
+        stderr, status = job.start("predict.py")
+        assert status == 1 and words in stderr
+    path.write_text(json.dumps(models))
+    assert job.start("predict.py")[1] == 0
+
+
 @pytest.mark.parametrize("name", ["gated_fusion", "chunked_by_hand", "two_timescales"])
 def test_candidates_in_the_style_of_the_literature_run_unedited(tmp_path, name):
     job = Job(tmp_path / "job", HERE / "published" / f"{name}.py", tasks="recall", steps=3, checkpoints="100")
