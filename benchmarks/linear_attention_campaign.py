@@ -15,6 +15,7 @@ import sys
 import tempfile
 from typing import Any
 
+from asi_evolve.domains.loader import find_domain
 from mcp import Client, StdioServerParameters
 
 WAIT_S = 45
@@ -40,9 +41,9 @@ CANDIDATES: tuple[dict[str, Any], ...] = (
         "edit": ("self.q_proj(hidden_states), self", "self.q_proj(hidden_states + hidden_states.mean(1, True)), self"),
     },
     {
-        "name": "one head",
-        "motivation": "One head of full width: the state is as many times larger as there were heads.",
-        "edit": ("        self.num_heads = num_heads\n", "        self.num_heads = num_heads = 1\n"),
+        "name": "wider keys",
+        "motivation": "Keys of twice the width: a state twice as large, with less interference; the MLP pays for it.",
+        "edit": ("expand_k: float = 1.0", "expand_k: float = 2.0"),
     },
     {
         "name": "shorter answer",
@@ -77,22 +78,24 @@ async def finished(client: Client, experiment: str) -> dict[str, Any]:
             return result
 
 
-async def one_round(client: Client, campaign: str, candidate: dict[str, Any]) -> dict[str, Any]:
+async def one_round(
+    client: Client, campaign: str, parent: str, program: str, candidate: dict[str, Any]
+) -> dict[str, Any]:
     """Learn, design, experiment, analyze."""
     await call(client, "sample_nodes", campaign=campaign)
     found = await call(client, "search_cognition", campaign=campaign, query=candidate["motivation"])
     old, new = candidate["edit"]
+    if program.count(old) != 1:
+        raise CampaignFailed(f"Expected the baseline to hold {old!r} once, but it does so {program.count(old)} times.")
     ordered = await call(
         client,
         "run_experiment",
         campaign=campaign,
         name=candidate["name"],
         motivation=candidate["motivation"],
-        parents=["n1"],
+        parents=[parent],
         inspired_by=[item["id"] for item in found["items"][:1]],
-        edits=f"<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE"
-        if "\n" not in old
-        else f"<<<<<<< SEARCH\n{old}=======\n{new}>>>>>>> REPLACE",
+        code=program.replace(old, new),
         wait_s=0,
     )
     result = await finished(client, ordered["experiment"])
@@ -111,16 +114,17 @@ async def one_round(client: Client, campaign: str, candidate: dict[str, Any]) ->
 async def campaign(client: Client, domain: str, seeds: int) -> dict[str, Any]:
     """The whole; the returned object is what a reader wants to see of it."""
     started = await call(client, "start_campaign", domain=domain)
-    number = started["campaign"]
+    program = find_domain(domain).baseline["mixer.py"]
+    number, origin = started["campaign"], started["baseline"]["node"]
     baseline = await finished(client, started["baseline"]["experiment"])
-    results = [await one_round(client, number, candidate) for candidate in CANDIDATES]
+    results = [await one_round(client, number, origin, program, candidate) for candidate in CANDIDATES]
     best = max((result for result in results if result.get("score") is not None), key=lambda result: result["score"])
-    for node in ("n1", best["node"]):
+    for node in (origin, best["node"]):
         promoted = await call(client, "promote_node", node=node, stage="verify", seeds=seeds, wait_s=0)
         result = await finished(client, promoted["experiment"])
         if result["outcome"] != "scored":
             raise CampaignFailed(f"verify of {node}: {result}")
-    compared = await call(client, "compare_nodes", a="n1", b=best["node"])
+    compared = await call(client, "compare_nodes", a=origin, b=best["node"])
     status = await call(client, "campaign_status", campaign=number)
     return {
         "baseline": _short(baseline),

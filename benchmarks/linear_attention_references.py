@@ -62,11 +62,11 @@ def parameters_of(stage: str, instance: str = "default") -> dict[str, Any]:
     return {**domain["instances"][instance], **found.get("parameters", {})}
 
 
-def run(program: Path, stage: str, seed: int, **changed: Any) -> Run:
+def run(program: Path, stage: str, seed: int, instance: str = "default", **changed: Any) -> Run:
     """One experiment; parameters that are `changed` are taken instead of the stage's."""
     with tempfile.TemporaryDirectory() as folder:
         job = Path(folder)
-        _prepare(job, program, stage, seed, changed)
+        _prepare(job, program, stage, seed, instance, changed)
         cpu = memory = 0.0
         for script in ("generator.py", "harness.py", "predict.py", "evaluator.py"):
             usage = _start(job, script)
@@ -79,16 +79,16 @@ def run(program: Path, stage: str, seed: int, **changed: Any) -> Run:
         return Run(told.get("metrics", {}), told.get("invalid", ""), cpu, memory)
 
 
-def _prepare(job: Path, program: Path, stage: str, seed: int, changed: dict[str, Any]) -> None:
+def _prepare(job: Path, program: Path, stage: str, seed: int, instance: str, changed: dict[str, Any]) -> None:
     for name in ("candidate", "out", "checkpoint", "outputs", "result"):
         (job / name).mkdir()
     shutil.copy(program, job / "candidate" / "mixer.py")
     params = {
         "stage": stage,
         "seed": seed,
-        "instance": "default",
+        "instance": instance,
         "entry": "mixer.py",
-        "parameters": {**parameters_of(stage), **changed},
+        "parameters": {**parameters_of(stage, instance), **changed},
         "hidden_seed": 10_000 + seed,
         "is_baseline": False,
         "baseline": {},
@@ -121,6 +121,7 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stage", default="explore")
+    parser.add_argument("--instance", default="default")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=JSON", help="parameters in place of the stage's")
@@ -129,7 +130,7 @@ def main() -> None:
     rows: dict[str, list[dict[str, float]]] = {}
     for seed in range(asked.seeds):
         for name in asked.only:
-            ran = run(program_of(name), asked.stage, seed, **{"checks": "report", **changed})
+            ran = run(program_of(name), asked.stage, seed, asked.instance, **{"checks": "report", **changed})
             told = {**ran.metrics, "cpu_seconds": ran.cpu_seconds, "memory_mb": ran.memory_mb}
             rows.setdefault(name, []).append(told)
             print(name, seed, ran.refusal, {key: round(told[key], 4) for key in FIGURES if key in told}, flush=True)
