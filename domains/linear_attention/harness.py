@@ -34,11 +34,11 @@ import torch
 from checks.every_check import check_trained, run_checks
 from checks.finding import Failed, Finding, refusal
 from checks.subject import find_precision
-from checks.tampering import check_tampering
+from checks.tampering import check_tampering, watch
 from skeleton import mixers
 from skeleton.checkpoint import Built
 from skeleton.mixers import Maker, Refused
-from skeleton.model import matched_mlp_width, parameters_of
+from skeleton.model import matched_mlp_width, mixer_parameters, parameters_of
 from torch import nn
 from training import launch, pace, trainer
 from training.fitting import Fitting, timed
@@ -76,6 +76,7 @@ def fit(job: Path, entry: str, settings: Settings, report: Report) -> None:
     """Everything in its order; raises Refused."""
     report.content["kernels"] = asdict(kernels.install(settings.kernels))
     baseline = mixers.maker(_baseline())
+    watch(Path(__file__).resolve().parent)
     make = mixers.maker(_candidate(job, entry))
     if launch.is_worker():
         built = Built(**report.content["built"])
@@ -122,6 +123,7 @@ def check(make: Maker, baseline: Maker, settings: Settings, report: Report) -> B
             device=settings.device,
             reference=baseline,
             target=(settings.width, settings.heads, settings.mlp_width),
+            layers=settings.layers,
             all=settings.checks == "report",
         )
     report.add(findings, only_report=settings.checks == "report")
@@ -140,7 +142,8 @@ def check(make: Maker, baseline: Maker, settings: Settings, report: Report) -> B
 
 def build_plan(make: Maker, baseline: Maker, settings: Settings, report: Report, precision: str) -> Built:
     """How the models are built, with the width of the MLP that makes blocks of one size."""
-    own, base = (parameters_of(maker(settings.width, settings.heads, 0)) for maker in (make, baseline))
+    own = mixer_parameters(make, settings.width, settings.heads, settings.layers)
+    base = mixer_parameters(baseline, settings.width, settings.heads, 1)
     mlp = 3 * settings.width * settings.mlp_width
     matched = matched_mlp_width(own, base, settings.width, settings.mlp_width)
     built = Built(settings.width, settings.layers, settings.heads, matched, precision)

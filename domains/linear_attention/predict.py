@@ -35,27 +35,35 @@ def predict(job: Path, params: dict[str, Any]) -> None:
     """Load every checkpoint and ask it."""
     import numpy as np
     import torch
+    from checks.tampering import check_tampering, watch
     from skeleton import checkpoint, mixers
     from tasks import downstream
 
     savez, seed_torch = np.savez, torch.manual_seed  # taken before the candidate is imported
     parameters = params["parameters"]
+    # Written by a process that the candidate ran in: a larger model than was asked for would answer better.
+    built, vocabularies, shares = checkpoint.read_models(job / "checkpoint")
+    checkpoint.check_models(built, list(vocabularies), shares, parameters)
     device = str(parameters.get("device", "cpu"))
     if device == "cpu":
         torch.set_num_threads(1)
     kernels.install(str(parameters.get("kernels", "auto")))
+    here = Path(__file__).resolve().parent
+    baseline = mixers.maker(mixers.from_file(here / "baseline" / "mixer.py", "linear_attention_baseline"))
+    most = checkpoint.most_parameters(built, baseline, int(parameters["mlp_width"]))
+    watch(here)
     make = mixers.maker(mixers.load(job / "candidate", params["entry"]))
-    built, vocabularies, shares = checkpoint.read_models(job / "checkpoint")
     predictions = {}
     for task, vocabulary in vocabularies.items():
         with np.load(job / "inputs" / f"{task}.npz", allow_pickle=False) as arrays:
             tokens, positions = arrays["tokens"], arrays["positions"]
         for share in shares:
             seed_torch(params["seed"])
-            model = built.model(vocabulary, make)
-            checkpoint.restore(job / "checkpoint" / f"{task}@{share}.pt", model)
+            model = built.model(vocabulary, make).to(device)
+            checkpoint.check_size(model, most)
+            checkpoint.restore(job / "checkpoint" / f"{task}@{share}.pt", model, device)
             predictions[f"{task}@{share}"] = checkpoint.answer(
-                model.to(device),
+                model,
                 tokens,
                 positions,
                 rows=int(parameters.get("answer_rows", 32)),
@@ -72,6 +80,7 @@ def predict(job: Path, params: dict[str, Any]) -> None:
                     device=torch.device(device),
                     precision=built.precision,
                 )
+    check_tampering()
     with (job / "out" / "predictions.npz").open("wb") as stream:
         savez(stream, **predictions)
 

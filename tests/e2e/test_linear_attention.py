@@ -20,7 +20,12 @@ def shortened(folder: Path) -> Path:
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
     toml = folder / "domain.toml"
     text = re.sub(r"(?m)^((?:\w+_)?steps) = \d+", r"\1 = 4", toml.read_text())
-    text = re.sub(r"(?m)^(width = 128\nlayers = 4\nheads = 2\nmlp_width = 256)", "width = 64\nlayers = 2", text)
+    large, small = (
+        "width = 128\nlayers = 4\nheads = 2\nmlp_width = 256",
+        "width = 64\nlayers = 2\nheads = 1\nmlp_width = 128",
+    )
+    assert large in text
+    text = text.replace(large, small)
     toml.write_text(text.replace("baseline_seeds = 3", "baseline_seeds = 2"))
     return folder
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from skeleton.mixers import Maker, Refused
-from skeleton.model import WITHIN, matched_mlp_width
+from skeleton.model import WITHIN, matched_mlp_width, mixer_parameters
 from torch import nn
 
 from checks.finding import Failed, Finding, attempt
@@ -101,9 +101,12 @@ def _step(subject: Subject, module: nn.Module) -> tuple[float, float]:
     return (wall, 0.0) if on_gpu else (max(cpu, 1e-6), wall - cpu)
 
 
-def check_parameters(make: Maker, reference: Maker, width: int, heads: int, mlp_width: int) -> Finding:
-    """Trainable parameters beside the reference's, at one width; raises where no MLP width makes the blocks equal."""
-    own, base = (_parameters(maker, width, heads) for maker in (make, reference))
+def check_parameters(make: Maker, reference: Maker, width: int, heads: int, mlp_width: int, layers: int = 1) -> Finding:
+    """Trainable parameters beside the reference's, at one width and on average over the layers; raises where no MLP
+    width makes the blocks equal."""
+    doing = f"a mixer of width {width} with {heads} heads for each of {layers} layers"
+    own = attempt("constructor", doing, lambda: mixer_parameters(make, width, heads, layers))
+    base = mixer_parameters(reference, width, heads, 1)
     ratio = own / max(base, 1)
     try:
         matched = matched_mlp_width(own, base, width, mlp_width)
@@ -117,9 +120,3 @@ def check_parameters(make: Maker, reference: Maker, width: int, heads: int, mlp_
         sentence = f"{size}; with its MLP a block is within {WITHIN:.0%}, so nothing is rescaled."
         return Finding("parameters", "warning", ratio, 1 + WITHIN, sentence)
     return Finding("parameters", "passed", ratio, 1 + WITHIN, f"{size}.")
-
-
-def _parameters(make: Maker, width: int, heads: int) -> int:
-    doing = f"a mixer of width {width} with {heads} heads"
-    module = attempt("constructor", doing, lambda: make(width, heads, 0))
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -78,6 +78,44 @@ def work_of(call: Callable[[], object]) -> int:
     return counter.flops + counter.elements
 
 
+def check_cost_of_layers(subject: Subject, layers: int) -> list[Finding]:
+    """`check_cost` of the first layer and of every other that does other work: a mixer knows its index, and attention
+    in the second layer alone is quadratic too. Of each finding the worst; raises at the first that is refused."""
+    found = check_cost(subject)
+    loops = any(finding.check == "structure" and finding.verdict != "passed" for finding in found)
+    length = LENGTHS[0] if loops else LENGTHS[-1]  # 2,048 turns of a loop for each of 24 layers would take minutes
+    known = {_work_of_forward(subject, length)} if layers > 1 else set()
+    for layer in range(1, layers):
+        other = subject.at_layer(layer)
+        work = _work_of_forward(other, length)
+        if work in known:
+            continue
+        known.add(work)
+        try:
+            also = check_cost(other)
+        except Failed as failed:
+            raise Failed(failed.check, _in_layer(failed.sentence, layer), failed.value, failed.limit) from failed
+        named = [finding._replace(sentence=_in_layer(finding.sentence, layer)) for finding in also]
+        found = [max(pair, key=_how_bad) for pair in zip(found, named, strict=True)]
+    return found
+
+
+def _work_of_forward(subject: Subject, length: int) -> tuple[int, int, int]:
+    """What one forward pass takes: mixers for which it is the same are taken to be the same."""
+    module, x = subject.fresh(Condition(training=True)), subject.inputs(1, length)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), WorkCounter() as counter:
+        subject.forward(module, x, "cost")
+    return counter.operations, counter.flops, counter.elements
+
+
+def _in_layer(sentence: str, layer: int) -> str:
+    return f"{sentence} This is layer {layer}, which does other work than layer 0."
+
+
+def _how_bad(finding: Finding) -> tuple[bool, float]:
+    return finding.verdict != "passed", finding.value or 0.0
+
+
 def check_cost(subject: Subject) -> list[Finding]:
     """The findings `cost` and `structure`; raises where the work grows faster than length ** 1.3.
 

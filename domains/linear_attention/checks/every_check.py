@@ -25,7 +25,7 @@ from torch import nn
 
 from checks.budget import SLOWEST, at_most, check_parameters, check_speed
 from checks.causality import check_batch, check_causality, check_object
-from checks.cost import check_cost
+from checks.cost import check_cost_of_layers
 from checks.finding import Finding, refusal
 from checks.memory import check_gradients, check_lengths, check_memory
 from checks.replay import check_replay
@@ -47,6 +47,7 @@ def run_checks(
     device: str = "cpu",
     reference: Maker | None = None,
     target: tuple[int, int, int] | None = None,
+    layers: int = 1,
     shapes: Sequence[tuple[int, int]] = (),
     all: bool = False,
     cpu_seconds: float = CPU_SECONDS,
@@ -55,9 +56,10 @@ def run_checks(
     """Findings in the order of the checks, up to the first refusal; with `all`, up to the end where that makes sense.
 
     `width` and `heads` are those of the checks; 64 and 2 are enough, and much more is slow. `target` is (width, heads,
-    mlp_width) of the model to be trained, where parameters are counted; default (width, heads, 2 * width). `precision`
-    is "auto", "fp32" or "bf16"; the finding `precision` says which ran. `reference` makes the baseline's mixer.
-    `shapes` are the (batch, length) of training, where causality is looked at besides.
+    mlp_width) of the model to be trained, where parameters are counted; default (width, heads, 2 * width). `layers`: of
+    that model; a mixer is told its index, so parameters and work are counted for all of them, and everything else is
+    looked at in the first. `precision` is "auto", "fp32" or "bf16"; the finding `precision` says which ran. `reference`
+    makes the baseline's mixer. `shapes` are the (batch, length) of training, where causality is looked at besides.
     """
     compared = reference or Yardstick
     findings: list[Finding] = []
@@ -78,14 +80,14 @@ def run_checks(
     at = target or (width, heads, 2 * width)
     bounded: list[Callable[[], Finding | list[Finding]]] = [
         check_tampering,
-        lambda: check_parameters(make, compared, *at),
+        lambda: check_parameters(make, compared, *at, layers),
         lambda: check_lengths(subject),
         lambda: check_gradients(subject),
         lambda: check_batch(subject),
         lambda: check_causality(subject, shapes),
         lambda: check_replay(subject),
         lambda: check_memory(subject),
-        lambda: check_cost(subject),
+        lambda: check_cost_of_layers(subject, layers),
         check_tampering,
     ]
     findings += _findings(lambda: check_speed(subject, beside, slowest))

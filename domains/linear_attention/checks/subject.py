@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from skeleton.mixers import Maker
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from checks.finding import Failed, attempt
 
@@ -37,10 +38,18 @@ in bf16 one unit in the last place is 0.4 % to 0.8 %."""
 
 
 class Weights(NamedTuple):
-    """Everything that a module has been given: its tensors, and the plain numbers and texts among its attributes."""
+    """Everything that a module has been given: its tensors, and the plain numbers and texts among its attributes.
+
+    Tables that are built in the first forward come with the number that says how long they are: both or neither, or the
+    module would believe in a table that is not there.
+    """
 
     tensors: dict[str, Tensor]
+    """Parameters and buffers, by their names."""
     plain: dict[str, dict[str, Any]]
+    """Of each part."""
+    tables: dict[str, dict[str, Tensor]]
+    """Tensors among the attributes of each part that are neither, and need no gradient."""
 
 
 class Condition(NamedTuple):
@@ -79,6 +88,10 @@ class Subject:
         self._weights = weights_of(trained if trained is not None else self._build())
         self._noisy = self._with_noise(self._weights)
 
+    def at_layer(self, layer: int) -> Subject:
+        """The mixer of another layer, untrained, from the same seed."""
+        return Subject(self.make, self.width, self.heads, self.seed, self.precision, self.device, layer=layer)
+
     @property
     def tolerance(self) -> float:
         return TOLERANCE[self.precision]
@@ -89,6 +102,10 @@ class Subject:
         module = attempt("constructor", doing, lambda: self.make(self.width, self.heads, self.layer).to(self.device))
         if not isinstance(module, nn.Module):
             raise Failed("constructor", f"Expected a torch.nn.Module, but got {type(module).__name__}.")
+        lazy = [name for name, parameter in module.named_parameters() if is_lazy(parameter)]
+        if lazy:
+            sentence = f"Expected every parameter to have its shape, but {lazy[0]} has none. Do not use lazy modules."
+            raise Failed("constructor", sentence)
         return module
 
     def _reseed(self) -> None:
@@ -107,7 +124,7 @@ class Subject:
             else tensor
             for name, tensor in weights.tensors.items()
         }
-        return Weights(noisy, weights.plain)
+        return weights._replace(tensors=noisy)
 
     def fresh(self, condition: Condition = Condition()) -> nn.Module:  # noqa: B008 - a NamedTuple does not change
         """A mixer that has never been called, with the weights of the condition, in its mode."""
@@ -116,14 +133,7 @@ class Subject:
         return module.train(condition.training)
 
     def _restore(self, module: nn.Module, condition: Condition) -> None:
-        weights = self._noisy if condition.noisy else self._weights
-        with torch.no_grad():
-            for name, tensor in _tensors_of(module).items():
-                saved = weights.tensors.get(name)
-                if saved is not None and saved.shape == tensor.shape:
-                    _copy(tensor, saved)
-        for name, part in module.named_modules():
-            vars(part).update(weights.plain.get(name, {}))
+        give_back(module, self._noisy if condition.noisy else self._weights)
 
     def inputs(self, batch: int, length: int, condition: Condition = Condition(), salt: int = 0) -> Tensor:  # noqa: B008
         """(batch, length, width) of standard normal numbers times the condition's scale; another salt, other
@@ -185,13 +195,40 @@ def _backward(output: Tensor) -> None:
 
 
 def weights_of(module: nn.Module) -> Weights:
-    """A copy of all parameters and buffers, and of attributes that are plain numbers or texts (such as step
-    counters)."""
-    plain = {
-        name: {key: value for key, value in vars(part).items() if type(value) in (int, float, str)}
-        for name, part in module.named_modules()
-    }
-    return Weights({name: _clone(_detach(tensor)) for name, tensor in _tensors_of(module).items()}, plain)
+    """A copy of all parameters and buffers, of attributes that are plain numbers or texts (such as step counters), and
+    of those that are tensors without a gradient (such as tables of positions)."""
+    plain: dict[str, dict[str, Any]] = {}
+    tables: dict[str, dict[str, Tensor]] = {}
+    for name, part in module.named_modules():
+        attributes = vars(part)
+        plain[name] = {key: value for key, value in attributes.items() if type(value) in (int, float, str)}
+        tables[name] = {
+            key: _clone(_detach(value))
+            for key, value in attributes.items()
+            if type(value) is Tensor and not value.requires_grad
+        }
+    return Weights({name: _clone(_detach(tensor)) for name, tensor in _tensors_of(module).items()}, plain, tables)
+
+
+def give_back(module: nn.Module, weights: Weights) -> None:
+    """Put weights into a fresh module, in copies. Buffers that it lacks, or has in another shape, were built in a
+    forward and are put in their place; parameters of another shape stay as they are."""
+    parts = dict(module.named_modules())
+    with torch.no_grad():
+        for name, saved in weights.tensors.items():
+            owner, _, key = name.rpartition(".")
+            part = parts.get(owner)
+            if part is None:
+                continue
+            held = part._parameters.get(key, part._buffers.get(key))
+            if held is not None and held.shape == saved.shape:
+                _copy(held, saved)
+            elif key not in part._parameters:
+                vars(part).pop(key, None)
+                part._buffers[key] = _clone(saved)
+    for name, part in parts.items():
+        vars(part).update(weights.plain.get(name, {}))
+        vars(part).update({key: _clone(table) for key, table in weights.tables.get(name, {}).items()})
 
 
 def _tensors_of(module: nn.Module) -> dict[str, Tensor]:

@@ -18,11 +18,11 @@ bf16, and no answer stands where that little could be seen.
 """
 
 CLAIM_DEVIATIONS, CLAIM_MARGIN = 6.0, 0.1
-"""A claim may be better than the audit by so many standard errors of their difference and so many nats."""
+"""A claim may differ from the audit by so many standard errors of their difference and so many nats."""
 
 TEXT_FACTOR, TEXT_MARGIN = 3.0, 1.0
 """For text the audit may be so many times the claim and so many nats more: training asks about text that it learns
-from, and may have learnt by heart."""
+from, and may have learnt by heart. And the other way round: held-out text of a user may be easier."""
 
 AT_ONCE = 1 << 22
 """Numbers that are worked on at a time, in float64."""
@@ -122,10 +122,22 @@ def check_twins(name: str, audited: Audit, precision: str) -> None:
 
 
 def check_claim(name: str, audited: Audit, claimed: float, is_text: bool) -> None:
-    """Raises Refusal where the training process claimed a loss that its model does not have."""
-    # The claim is a mean over questions too, of about as many.
+    """Raises Refusal where the model does not have the loss that the training process claimed.
+
+    A model that answers better than it was trained to has been given the answers by something else: what computes them
+    where the questions are (rows of tokens, with plain code) has to be in the fit too, and then it is in its claim.
+    """
+    # The claim is a mean over questions too, of about as many, with about the same deviation.
     noise = CLAIM_DEVIATIONS * math.sqrt(2) * audited.standard_error
-    allowed = TEXT_FACTOR * claimed + TEXT_MARGIN if is_text else claimed + CLAIM_MARGIN
+    allowed, least = claimed + CLAIM_MARGIN, claimed - CLAIM_MARGIN
+    if is_text:
+        allowed, least = TEXT_FACTOR * claimed + TEXT_MARGIN, (claimed - TEXT_MARGIN) / TEXT_FACTOR
+    if audited.loss < least - noise:
+        raise Refusal(
+            f"audit: Expected a loss of about {claimed:.4g} nats, as training reported for {name}, but on held-out "
+            f"questions the model has {audited.loss:.4g} +- {audited.standard_error:.2g}. It knew answers there that "
+            "it did not know in training."
+        )
     if audited.loss > allowed + noise:
         raise Refusal(
             f"audit: Expected a loss of about {claimed:.4g} nats, as training reported for {name}, but on held-out "

@@ -103,6 +103,11 @@ def parameters_of(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
+def mixer_parameters(make: Maker, width: int, heads: int, layers: int) -> int:
+    """Trainable numbers of a block's mixer, on average over the layers: they may differ by their index."""
+    return round(sum(parameters_of(make(width, heads, layer)) for layer in range(layers)) / layers)
+
+
 def matched_mlp_width(mixer_parameters: int, baseline_mixer_parameters: int, width: int, mlp_width: int) -> int:
     """The MLP width that gives a block with this mixer the size of a block with the baseline's mixer.
 

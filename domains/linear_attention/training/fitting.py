@@ -27,9 +27,6 @@ from training.trainer import Diverged, Place, Trained
 
 _process_time = time.process_time
 
-Control = dict[int, float]
-"""Step -> loss of the same model without any mixer."""
-
 
 def no_mixer(hidden_size: int, num_heads: int, layer_idx: int) -> nn.Module:  # noqa: ARG001
     """A Maker of nothing: the skeleton's convolutions and MLPs are all there is."""
@@ -64,7 +61,7 @@ class Fitting:
         for task in self.settings.tasks:
             material = Material(task, self.settings.parameters, self.settings.seed, self.job / "train")
             vocabularies[task] = material.vocabulary
-            control: Control = {}
+            control = None
             if self.settings.is_baseline:
                 with timed(self.report, f"{task}.control"):
                     control = self._control(material)
@@ -76,7 +73,7 @@ class Fitting:
             checkpoint.write_models(self.job / "checkpoint", self.built, vocabularies, list(self.settings.checkpoints))
         return mixers
 
-    def _one_task(self, material: Material, done: int, control: Control) -> LanguageModel:
+    def _one_task(self, material: Material, done: int, control: Curve | None) -> LanguageModel:
         """Train the model of a task after `done` steps of others."""
         task, plan = material.name, self.settings.plan(material.name, self.built.precision)
         curve, claims = Curve(plan.steps), Claims(self, material)
@@ -84,8 +81,7 @@ class Fitting:
 
         def on_step(step: trainer.Step) -> None:
             if curve.add(step.step, step.loss):
-                told = {f"{task}.control": control[step.step]} if step.step in control else {}
-                progress.tell(done + step.step, **{f"{task}.loss": curve.points[-1][1], **told})
+                progress.tell(done + step.step, **_told(task, curve, control))
 
         model = self._model(material, self.built, self.make)
         try:
@@ -118,7 +114,7 @@ class Fitting:
         batches = material.batches(plan.batch, self.place.rank, self.place.processes)
         return trainer.train(model, batches, plan, place=self.place, on_step=on_step, on_checkpoint=on_checkpoint)
 
-    def _control(self, material: Material) -> Control:
+    def _control(self, material: Material) -> Curve:
         """Who is no better than this has no memory. Blocks are of the size of the baseline's here too."""
         width, heads = self.settings.width, self.settings.heads
         mlp = matched_mlp_width(0, parameters_of(self.baseline(width, heads, 0)), width, self.settings.mlp_width)
@@ -128,15 +124,15 @@ class Fitting:
             curve.add(step.step, step.loss)
 
         self._train(self._model(material, self.built._replace(mlp_width=mlp), no_mixer), material, on_step)
-        return dict(curve.points)
+        return curve
 
-    def _tell(self, task: str, curve: Curve, claimed: dict[str, float], control: Control, result: Trained) -> None:
+    def _tell(self, task: str, curve: Curve, claimed: dict[str, float], control: Curve | None, result: Trained) -> None:
         self.report.content["tasks"][task] = {
             "steps": len(result.losses),
             "tokens": result.tokens,
             "claimed": claimed,
             "points": curve.points,
-            "control": sorted(control.items()),
+            "control": control.points if control is not None else [],
             "tokens_per_second": result.tokens_per_second,
         }
 
@@ -152,6 +148,20 @@ class Fitting:
         name = torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else "cpu"
         peak = throughput.peak_flops(name, built.precision, place.processes)
         return {"model_flops_per_token": flops, "mfu": throughput.utilisation(result.tokens_per_second, flops, peak)}
+
+
+def _told(task: str, curve: Curve, control: Curve | None) -> dict[str, float]:
+    """What a line of progress says: the latest point, and what the quarter of this task came to once it is over.
+
+    A rule of early stopping has the share of the whole run, in which the tasks of another stage or instance have other
+    places: it is applied to `TASK.quarter` where that is first told.
+    """
+    step, loss = curve.points[-1]
+    told = {f"{task}.loss": loss, f"{task}.quarter": curve.at_quarter}
+    if control is not None:
+        told |= {f"{task}.control": dict(control.points)[step]}
+        told |= {f"{task}.quarter_control": control.at_quarter if curve.at_quarter is not None else None}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 class Claims:

@@ -104,10 +104,17 @@ class Curve:
         self._open.clear()
         return True
 
-    def latest(self, points: int = 10) -> float:
-        """Mean loss of the last few points."""
-        last = [loss for _, loss in self.points[-points:]]
-        return math.fsum(last) / len(last) if last else math.nan
+    @property
+    def at_quarter(self) -> float | None:
+        """Mean loss of the points of the quarter's last fifth; None before the quarter is over.
+
+        Told with every later point, since of long runs not every line is kept.
+        """
+        over = [step for step, _ in self.points if 4 * step >= self.steps]
+        if not over:
+            return None
+        last = [loss for step, loss in self.points if 0.2 * self.steps <= step <= over[0]]
+        return math.fsum(last) / len(last)
 
 
 class Progress:

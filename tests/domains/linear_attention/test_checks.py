@@ -13,9 +13,9 @@ torch = pytest.importorskip("torch")
 sys.path[:0] = [str(Path(domains.__file__).parent / "linear_attention"), str(Path(__file__).parent)]
 from checks.causality import check_causality  # noqa: E402
 from checks.every_check import check_trained, run_checks  # noqa: E402
-from checks.finding import Finding  # noqa: E402
+from checks.finding import Failed, Finding  # noqa: E402
 from checks.subject import Subject  # noqa: E402
-from checks.tampering import WATCHED  # noqa: E402
+from checks.tampering import WATCHED, check_tampering, watch  # noqa: E402
 from programs import BASELINE, HERE, program  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -26,6 +26,7 @@ CHEATS = {
     "batch_mean": "batch",
     "batch_neighbour": "batch",
     "batch_norm_in_training": "batch",
+    "bloat_behind_first_layer": "parameters",
     "dead_memory": "memory",
     "detached_memory": "memory",
     "endless": "speed",
@@ -52,6 +53,7 @@ CHEATS = {
     "parameter_bloat": "parameters",
     "patched_arrays": "tampering",
     "patched_comparisons": "tampering",
+    "quadratic_behind_first_layer": "cost",
     "quadratic_by_numpy": ("cost", "flagged"),
     "quadratic_elementwise": "cost",
     "quadratic_flash": "cost",
@@ -86,7 +88,7 @@ def names(folder: str) -> list[str]:
 
 
 def findings_of(make, **options) -> dict[str, Finding]:
-    found = run_checks(make, width=WIDTH, heads=HEADS, seed=0, reference=BASELINE, **options)
+    found = run_checks(make, width=WIDTH, heads=HEADS, seed=0, reference=BASELINE, layers=2, **options)
     assert len({finding.check for finding in found}) == len(found)
     return {finding.check: finding for finding in found}
 
@@ -149,10 +151,38 @@ def test_no_honest_mixer_is_refused(name, capsys):
     capsys.readouterr()
 
 
+def test_a_refusal_of_another_layer_names_it():
+    cost = findings_of(program("cheats/quadratic_behind_first_layer"))["cost"]
+    assert 1.7 < cost.value < 2.0 and "This is layer 1" in cost.sentence
+
+
 def test_softmax_attention_is_refused_with_the_measured_exponent():
     cost = findings_of(program("references/softmax"))["cost"]
     assert cost.verdict == "refused" and 1.7 < cost.value < 2.0
     assert f"length^{cost.value:.2f}" in cost.sentence
+
+
+def test_functions_methods_and_code_of_the_domain_are_watched(monkeypatch):
+    from skeleton import checkpoint
+    from tasks import questions
+    from training.report import Report
+
+    watch(Path(checkpoint.__file__).parent.parent)
+    try:
+        assert check_tampering().verdict == "passed"
+        for owner, name, what in (
+            (questions, "of_task", "tasks.questions.of_task"),
+            (checkpoint, "LanguageModel", "skeleton.checkpoint.LanguageModel"),
+            (Report, "refuse", "Report.refuse"),
+            (checkpoint.answer, "__code__", "skeleton.checkpoint.answer"),
+        ):
+            with monkeypatch.context() as patched:
+                patched.setattr(owner, name, raises_at_33.__code__ if name == "__code__" else print)
+                with pytest.raises(Failed, match=f"Expected {what} to be left as it is"):
+                    check_tampering()
+        assert check_tampering().verdict == "passed"
+    finally:
+        watch(Path("/nowhere"))
 
 
 class Answers(nn.Module):

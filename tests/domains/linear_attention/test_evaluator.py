@@ -87,7 +87,7 @@ def test_accuracy_is_the_share_of_questions_whose_answer_has_the_one_largest_log
     assert judge(case)["metrics"]["recall_accuracy"] == pytest.approx(expected)
     constant = {name: np.zeros_like(made) for name, made in case.logits.items()}
     report = deepcopy(case.report)
-    report["tasks"]["recall"]["claimed"] = dict.fromkeys(KNOWLEDGE, 9.0)
+    report["tasks"]["recall"]["claimed"] = dict.fromkeys(KNOWLEDGE, 3.9)
     metrics = judge(case, constant, report)["metrics"]
     assert metrics["recall_accuracy"] == 0
     assert metrics["recall_loss"] == pytest.approx(math.log(49))
@@ -164,11 +164,20 @@ def test_a_loss_that_the_model_does_not_have_is_refused(case):
     report["tasks"]["recall"]["claimed"]["100"] = 0.0
     logits = case.logits | {"recall@100": case.logits["recall@30"]}
     assert refusal(case, logits=logits, report=report).startswith("audit: Expected a loss of about 0 nats")
-    # A claim within the noise, or a worse one, is fine.
-    report["tasks"]["recall"]["claimed"]["100"] = case.losses["recall"]["100"] - 0.05
+    for within_the_noise in (-0.05, 0.05):
+        report["tasks"]["recall"]["claimed"]["100"] = case.losses["recall"]["100"] + within_the_noise
+        assert "metrics" in judge(case, report=report)
+
+
+def test_answers_that_the_model_did_not_know_in_training_are_refused(case):
+    report = deepcopy(case.report)
+    report["tasks"]["recall"]["claimed"]["100"] = 2.8
+    assert "It knew answers there that it did not know in training" in refusal(case, report=report)
+    report = deepcopy(case.report)
+    report["tasks"]["lm"]["claimed"]["100"] = 3 * case.losses["lm"]["100"] + 0.9
     assert "metrics" in judge(case, report=report)
-    report["tasks"]["recall"]["claimed"]["100"] = 9.0
-    assert "metrics" in judge(case, report=report)
+    report["tasks"]["lm"]["claimed"]["100"] = 3 * case.losses["lm"]["100"] + 9
+    assert refusal(case, report=report).startswith("audit: ")
 
 
 def test_for_text_only_a_wild_claim_is_refused(case):

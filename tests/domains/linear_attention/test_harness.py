@@ -1,6 +1,7 @@
 """From a candidate to a verdict: the fit, the predict and the evaluator as the Engineer starts them, on a few rows."""
 
 import ast
+import dataclasses
 import importlib.util
 import json
 from pathlib import Path
@@ -68,11 +69,46 @@ def test_progress_names_each_task_and_goes_through_all_steps(baseline):
         "of",
         "recall.loss",
         "recall.control",
+        "recall.quarter",
+        "recall.quarter_control",
         "lm.loss",
         "lm.control",
+        "lm.quarter",
+        "lm.quarter_control",
     }
     assert [line["step"] for line in lines] == list(range(1, 15)) and {line["of"] for line in lines} == {14}
     assert all("recall.control" in line for line in lines[:8])
+
+
+def test_the_quarter_of_each_task_is_told_from_there_on_and_never_before(baseline):
+    lines = {line["step"]: line for line in baseline.told_progress}
+    # 8 steps of recall, 6 of lm: their quarters are over at steps 2 and 8 + 2.
+    assert [step for step, line in lines.items() if "recall.quarter" in line] == list(range(2, 9))
+    assert [step for step, line in lines.items() if "lm.quarter" in line] == list(range(10, 15))
+    assert all(lines[step]["recall.quarter"] == lines[2]["recall.loss"] for step in range(2, 9))
+    assert lines[10]["lm.quarter_control"] == pytest.approx((lines[10]["lm.control"]), rel=1e-9)
+
+
+def test_a_rule_on_the_quarter_is_judged_in_every_order_of_tasks(baseline):
+    from asi_evolve.domains.loader import load_domain
+    from asi_evolve.evolution.early_stop import Judge
+    from asi_evolve.evolution.progress import Point, Progress
+    from asi_evolve.sandbox.references import reference
+
+    told = [
+        Point(0.0, line["step"], line["step"] / line["of"], {n: v for n, v in line.items() if n not in ("step", "of")})
+        for line in baseline.told_progress
+    ]
+    rule = next(rule for rule in load_domain(FOLDER).spec.stop if rule.metric == "lm.quarter")
+    known = reference(rule, [Progress(tuple(told))])
+    assert known is not None and known.mean == told[9].values["lm.quarter"]
+    judge = Judge([dataclasses.replace(rule.resolved(), reference=known)])
+    assert all(judge.see(point) is None for point in told) and not judge.notes()
+    worse = max(known.mean, known.control) + 1.0
+    judge = Judge([dataclasses.replace(rule.resolved(), reference=known)])
+    assert judge.see(told[8]) is None
+    stop = judge.see(dataclasses.replace(told[9], values={"lm.loss": 1.0, "lm.quarter": worse}))
+    assert stop is not None and "lm.quarter" in stop.reason
 
 
 def test_a_second_run_with_the_same_seed_comes_to_the_same(baseline, tmp_path):
@@ -159,6 +195,42 @@ def test_a_step_counter_goes_with_the_model_into_the_predict(tmp_path):
     body = f"{MEAN}\nself.calls += self.training\nx = x if self.calls > 3 else -50.0 * x"
     metrics = Job(tmp_path / "job", mixer(body), tasks="recall", checkpoints="100").run()["metrics"]
     assert abs(metrics["audit_gap"]) < 0.3
+
+
+def test_a_candidate_that_replaces_a_part_of_the_domain_is_refused(tmp_path):
+    patch = "import training.trainer\ntraining.trainer.train = print\n"
+    job = Job(tmp_path / "job", patch + mixer(MEAN), tasks="")
+    assert job.fit()[1] == 0
+    (refused,) = [finding for finding in job.report["findings"] if finding["verdict"] == "refused"]
+    assert refused["check"] == "tampering" and "Expected training.trainer.train to be left" in refused["sentence"]
+
+
+def test_who_replaces_a_part_of_the_predict_leaves_no_predictions(tmp_path):
+    patch = "import sys\nif 'predict' in sys.argv[0]:\n    import skeleton.checkpoint as m\n    old = m.answer\n"
+    patch += "    m.answer = lambda *a, **k: old(*a, **k)\n"
+    job = Job(tmp_path / "job", patch + mixer(MEAN), tasks="recall", steps=2, checkpoints="100")
+    job.generate()
+    assert job.fit()[1] == 0
+    stderr, status = job.start("predict.py")
+    assert status == 1 and "Expected skeleton.checkpoint.answer to be left" in stderr
+    assert not (job.path / "out" / "predictions.npz").exists()
+
+
+def test_a_larger_model_than_was_asked_for_is_not_asked(tmp_path):
+    job = Job(tmp_path / "job", mixer(MEAN), tasks="recall", steps=2, checkpoints="100")
+    job.generate()
+    assert job.fit()[1] == 0
+    path = job.path / "checkpoint" / "models.json"
+    models = json.loads(path.read_text())
+    for change, words in (
+        ({"mlp_width": 200}, "parameters in the blocks"),
+        ({"layers": 4}, "Expected models with layers"),
+    ):
+        path.write_text(json.dumps({**models, "built": {**models["built"], **change}}))
+        stderr, status = job.start("predict.py")
+        assert status == 1 and words in stderr
+    path.write_text(json.dumps(models))
+    assert job.start("predict.py")[1] == 0
 
 
 @pytest.mark.parametrize("name", ["gated_fusion", "chunked_by_hand", "two_timescales"])

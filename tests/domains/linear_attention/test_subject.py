@@ -12,9 +12,11 @@ torch = pytest.importorskip("torch")
 
 sys.path[:0] = [str(Path(domains.__file__).parent / "linear_attention"), str(Path(__file__).parent)]
 import numpy as np  # noqa: E402
+from checks.every_check import check_trained  # noqa: E402
 from checks.finding import Failed, attempt, words_of  # noqa: E402
 from checks.subject import Condition, Subject, difference, find_precision  # noqa: E402
 from programs import program  # noqa: E402
+from skeleton import checkpoint  # noqa: E402
 from torch import nn  # noqa: E402
 
 
@@ -47,6 +49,37 @@ def test_a_trained_mixer_is_copied_with_its_counter():
     copy = Subject(make, 16, 2, 0, trained=trained).fresh()
     assert copy.mixer.calls == 5 and copy.mixer.steps == 6
     assert torch.equal(copy.mixer.qkv.weight, trained.mixer.qkv.weight)
+
+
+@pytest.mark.parametrize("name", ["cached_positions", "growing_tables"])
+def test_a_trained_mixer_is_copied_with_its_tables(name):
+    make = program(f"honest/{name}")
+    trained = make(16, 2, 0)
+    x = torch.randn(2, 40, 16)
+    expected = trained(x)
+    subject = Subject(make, 16, 2, 0, trained=trained)
+    assert torch.equal(subject.fresh()(x), expected)
+    (found,) = check_trained(make, [trained], width=16, heads=2, seed=0, precision="fp32")
+    assert found.verdict == "passed", found.sentence
+
+
+def test_a_checkpoint_brings_tables_that_were_built_in_a_forward(tmp_path):
+    built = checkpoint.Built(16, 2, 2, 32, "fp32")
+    make = program("honest/growing_tables")
+    model = built.model(11, make)
+    model.blocks[0].mixer.mixer.annealed = torch.tensor(0.25)
+    tokens = torch.randint(11, (2, 40))
+    expected = model(tokens)
+    checkpoint.save(tmp_path / "one.pt", model)
+    fresh = built.model(11, make)
+    checkpoint.restore(tmp_path / "one.pt", fresh)
+    assert torch.equal(fresh(tokens), expected)
+    assert fresh.blocks[0].mixer.mixer.annealed == 0.25
+
+
+def test_a_lazy_module_is_refused_in_a_sentence():
+    with pytest.raises(Failed, match="every parameter to have its shape, but weight has none"):
+        Subject(lambda *_: nn.LazyLinear(8), 8, 1, 0)
 
 
 def test_a_mixer_that_works_in_place_leaves_the_input_alone():
