@@ -7,7 +7,7 @@ report.json is what training/report.py writes. Read of it are
      "findings": [{"check": "causality", "verdict": "passed", "value": 1e-7, "limit": 1e-5, "sentence": "..."}, ...],
      "parameters": 123456, "parameter_ratio": 1.02, "cost_exponent": 1.01, "cost_ratio": 1.3,
      "mlp_width": 128, "tokens_per_cpu_second": 40000.0, "peak_memory_mb": 300.0,          null where not measured
-     "tasks": {"recall": {"steps": 180, "points": [[1, 2.8], ...], "claimed": {"50": 1.2, "75": 0.4, "100": 0.1}}}}
+     "tasks": {"recall": {"steps": 180, "points": [[1, 2.8], ...], "claimed": {"30": 1.2, "60": 0.4, "100": 0.1}}}}
 
 `points` are steps and training losses, at most 1,000. `claimed` are losses at the checkpoints over questions of the
 audit's kind that the process made for itself. Where a check refused, nothing else is needed. All of it is a claim.
