@@ -94,10 +94,12 @@ class Watcher:
             counted_cpu: seconds that the kernel has counted for all of it, where it does.
         """
         processes = self._processes()
-        self.cpu_seconds = max(self.cpu_seconds, counted_cpu)
-        self._count_cpu(processes)
         threads = sum(process.threads for process in processes)
         self.peak_pids = max(self.peak_pids, threads)
+        self.cpu_seconds = max(self.cpu_seconds, counted_cpu)
+        self._count_cpu(processes)
+        if (passed := self._passed(threads)) is not None:
+            return passed  # before memory is read, which takes long just where there are many processes
         slow = time.monotonic() >= self._slow_at
         if slow:
             self._slow_at = time.monotonic() + SLOW_TICK_S
