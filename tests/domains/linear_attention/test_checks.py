@@ -78,6 +78,7 @@ HONEST = {
     "step_counter": ("replay", "a step counter?"),
     "two_tokens": ("lengths", "at least two tokens"),
     "unseeded_dropout": ("replay", "earlier calls"),
+    "unseeded_dropout_beside_growing_sums": ("replay", "earlier calls"),
     "unused_parameters": ("unused", "mixer.idle.weight"),
     "zero_output": ("causality", "nothing to compare"),
 }
