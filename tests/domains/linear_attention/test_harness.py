@@ -261,3 +261,10 @@ def test_every_neighbour_that_a_program_imports_is_laid_beside_it():
             needed |= found
             waiting += found
         assert needed <= listed | {role}, role
+
+
+@pytest.mark.parametrize("name, refusal", [("forged_report", "audit: "), ("forged_loss_in_training", "tampering: ")])
+def test_a_loss_that_is_forged_beside_the_checks_is_refused(tmp_path, name, refusal):
+    cheat = Job(tmp_path / "job", HERE / "cheats" / f"{name}.py", tasks="recall", steps=60, checkpoints="100")
+    answer = cheat.run()
+    assert answer.get("invalid", "").startswith(refusal), answer
