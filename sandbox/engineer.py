@@ -32,8 +32,9 @@ from ..evolution.samplers import MAP_ELITES
 from . import cgroups
 from .cascade import End, Measure, Step
 from .endings import Left, as_evaluation, ended, last_words, logs, lost, repeated
+from .flights import Flight, Flights, Slots
 from .holding import suspected
-from .interpreter import Interpreter, describe_interpreter
+from .interpreter import Interpreter, Interpreters
 from .isolation import Isolation, Tier
 from .isolation.choice import find_isolation
 from .jobs import JobExit, JobFolder
@@ -58,40 +59,6 @@ CANCEL_PATIENCE_S = 10.0
 """How long a supervisor has to clean up after a cancel before it is killed."""
 
 
-@dataclass(frozen=True)
-class Slots:
-    """What the machine gives to experiments."""
-
-    cpus: int
-    gpus: tuple[int, ...]
-    """Device numbers."""
-
-
-@dataclass
-class _Flight:
-    """An ordered job, which holds its slots until it is settled."""
-
-    job: Job
-    supervisor: int | None
-    """Process id; `None` before it has been started, and for an adopted job."""
-    cancel_requested: bool = False
-    cancelled_at: float | None = None
-    progress_seen: int | None = None
-    """Which state of progress.json has been stored."""
-    sign_of_life: float | None = None
-    silent_seconds: float = 0.0
-    """Since the last sign of life, as far as we were awake ourselves."""
-    looked_at: float = field(default_factory=time.monotonic)
-
-    def listen(self, sign_of_life: float | None) -> float:
-        """For how many seconds the supervisor has shown no sign of life."""
-        now = time.monotonic()
-        between, self.looked_at = min(now - self.looked_at, 1.0), now
-        self.silent_seconds = 0.0 if sign_of_life != self.sign_of_life else self.silent_seconds + between
-        self.sign_of_life = sign_of_life
-        return self.silent_seconds
-
-
 @dataclass
 class Engineer:
     """The daemon's loop."""
@@ -105,14 +72,17 @@ class Engineer:
     """A supervisor without a sign of life for so long gets a SIGCONT,"""
     lost_after_s: float = 120.0
     """and after so long a SIGKILL."""
-    _flights: dict[int, _Flight] = field(default_factory=dict[int, _Flight])
+    _flights: Flights = field(init=False)
     _nursery: Nursery = field(default_factory=Nursery)
     _groups: Path | None = field(default_factory=cgroups.claim)
     _seen_version: int = -1
     _next_note: float = 0.0
-    _interpreters: dict[tuple[object, ...], Interpreter] = field(default_factory=dict[tuple[object, ...], Interpreter])
+    _interpreters: Interpreters = field(default_factory=Interpreters)
     _data: DataFingerprints = field(default_factory=DataFingerprints)
     _isolations: dict[tuple[str, ...], Isolation] = field(default_factory=dict[tuple[str, ...], Isolation])
+
+    def __post_init__(self) -> None:
+        self._flights = Flights(self.slots)
 
     async def run(self) -> None:
         """Work until there has been nothing to do for `idle_seconds`."""
@@ -145,8 +115,8 @@ class Engineer:
     async def _adopt(self) -> None:
         for job in await experiments.jobs(self.workspace.read):
             logger.info("Adopting %s", job.folder)
-            self._flights[job.id] = _Flight(job, None)
-        known = {flight.job.folder for flight in self._flights.values()}
+            self._flights.add(Flight(job, None))
+        known = {flight.job.folder for flight in self._flights}
         for path in self.workspace.paths.jobs.iterdir():
             if path.name not in known:  # settled, and then the daemon was killed
                 await remove(path)
@@ -154,7 +124,7 @@ class Engineer:
     async def _round(self) -> bool:
         version = await self.workspace.read.value("PRAGMA data_version")
         changed, self._seen_version = version != self._seen_version, version
-        for flight in list(self._flights.values()):
+        for flight in list(self._flights):
             try:
                 await self._look_after(flight, changed)
             except StorageError:
@@ -164,9 +134,9 @@ class Engineer:
         await self._note_progress()
         if changed:  # nothing can have been queued, and no slot freed, without a commit
             await self._fill_slots()
-        return bool(self._flights)
+        return len(self._flights) > 0
 
-    async def _look_after(self, flight: _Flight, changed: bool) -> None:
+    async def _look_after(self, flight: Flight, changed: bool) -> None:
         folder = self._folder(flight.job)
         match folder.liveness():
             case "running":
@@ -195,7 +165,7 @@ class Engineer:
                 ending = cancelled if flight.cancelled_at is not None else lost(flight.job, words)
                 await self._settle(flight.job, ending)
 
-    def _wake(self, flight: _Flight, folder: JobFolder) -> None:
+    def _wake(self, flight: Flight, folder: JobFolder) -> None:
         """A supervisor that was stopped holds its slot and keeps no bounds: go on, or be lost."""
         silent = flight.listen(folder.sign_of_life())
         pid = folder.supervisor_pid()
@@ -204,7 +174,7 @@ class Engineer:
         elif pid is not None and silent > self.woken_after_s:
             send(pid, signal.SIGCONT)
 
-    async def _pass_on_cancel(self, flight: _Flight, folder: JobFolder, changed: bool) -> None:
+    async def _pass_on_cancel(self, flight: Flight, folder: JobFolder, changed: bool) -> None:
         if changed and not flight.cancel_requested:
             experiment = await experiments.get(self.workspace.read, flight.job.experiment_id)
             flight.cancel_requested = experiment.cancel_requested
@@ -223,7 +193,7 @@ class Engineer:
             return
         self._next_note = time.monotonic() + PROGRESS_EVERY_S
         points: dict[int, Point] = {}
-        for flight in self._flights.values():
+        for flight in self._flights:
             folder = self._folder(flight.job)
             state = _state_of(folder.progress)
             told = folder.read_progress() if state not in (None, flight.progress_seen) else None
@@ -236,7 +206,7 @@ class Engineer:
 
     async def _fill_slots(self) -> None:
         for experiment in await experiments.queued(self.workspace.read, limit=QUEUE_VIEW):
-            if self._free_cpus() <= 0:
+            if self._flights.free_cpus <= 0:
                 return
             await self._try(experiment)
 
@@ -256,7 +226,7 @@ class Engineer:
             if isinstance(hindrance, Waits):
                 await self._wait_for_baseline(experiment, campaign, hindrance, step.stage)
                 return
-            if hindrance is None and self._room_for(step.stage) is None:
+            if hindrance is None and self._flights.room_for(step.stage) is None:
                 return  # it keeps its place in the queue; a smaller one behind it may go first
         job: Job | None = None
         async with self.workspace.transaction() as tx:
@@ -307,7 +277,7 @@ class Engineer:
         if isinstance(step, End):
             await self._close(tx, experiment, domain, step)
             return None
-        room = self._room_for(step.stage)
+        room = self._flights.room_for(step.stage)
         if room is None:
             await experiments.requeue(tx, experiment.id)
             return None
@@ -321,21 +291,6 @@ class Engineer:
             gpus=room.gpus,
         )
 
-    def _room_for(self, stage: Stage) -> Slots | None:
-        """What a stage would get now; `None` while it has to wait.
-
-        Raises:
-            SandboxUnavailable: this machine can never run it.
-        """
-        if stage.gpus > len(self.slots.gpus):
-            raise SandboxUnavailable(
-                f"Stage {stage.name} needs {stage.gpus} GPU(s), but the engineer has {len(self.slots.gpus)}. Run on a "
-                "machine with a GPU, or name its devices in ASI_EVOLVE_GPUS."
-            )
-        cpus = min(stage.cpus, self.slots.cpus)
-        gpus = self._free_gpus()[: stage.gpus]
-        return Slots(cpus, tuple(gpus)) if cpus <= self._free_cpus() and len(gpus) == stage.gpus else None
-
     async def _close(self, tx: Transaction, experiment: Experiment, domain: Domain, end: End) -> None:
         await experiments.finish(tx, experiment.id, end.outcome, end.reason, end.score)
         if end.outcome is not Outcome.SCORED:
@@ -348,7 +303,7 @@ class Engineer:
 
     async def _launch(self, job: Job) -> None:
         folder = self._folder(job)
-        self._flights[job.id] = _Flight(job, None)  # it holds its slots from here on, also while launching it fails
+        self._flights.add(Flight(job, None))  # it holds its slots from here on, also while launching it fails
         try:
             experiment = await experiments.get(self.workspace.read, job.experiment_id)
             if experiment.cancel_requested:
@@ -358,7 +313,8 @@ class Engineer:
             stage = domain.spec.stage(job.stage)
             if stage is None:
                 raise SandboxUnavailable(f"Domain {domain.name} no longer has the stage {job.stage}.")
-            interpreter = self._interpreter(campaign.settings.python or sys.executable, domain)
+            packages = requirement_names(domain.spec.domain.requirements)
+            interpreter = self._interpreters.of(campaign.settings.python or sys.executable, packages)
             node = await nodes.get(self.workspace.read, experiment.node_id)
             files = await nodes.files(self.workspace.read, experiment.node_id)
             known = await baselines.statistics(self.workspace.read, campaign.id, stage.name)
@@ -385,7 +341,7 @@ class Engineer:
             answered = await known_result(self.workspace, folder, files) if stage.cache else None
             if answered is None:
                 logger.info("Launching %s", job.folder)
-                self._flights[job.id] = _Flight(job, self._nursery.start(folder))
+                self._flights.add(Flight(job, self._nursery.start(folder)))
         except StorageError:
             raise  # it has not started, and is launched again
         except (EvolveError, OSError) as error:
@@ -404,7 +360,7 @@ class Engineer:
         folder = self._folder(job)
         experiment = await experiments.get(self.workspace.read, job.experiment_id)
         launch: Job | None = None
-        flight = self._flights.get(job.id, _Flight(job, None))
+        flight = self._flights.of(job) or Flight(job, None)
         try:
             campaign, domain = await self._domain_of(experiment)
             own = (await nodes.get(self.workspace.read, experiment.node_id)).is_baseline
@@ -426,14 +382,14 @@ class Engineer:
                     result_key=folder.read_result_key() if reusable else None,
                     cached_from=answered.evaluation_id if answered is not None else None,
                 ):
-                    self._flights.pop(job.id, None)  # its slots are free for its own next stage
+                    self._flights.end(job)  # its slots are free for its own next stage
                     step = await step_of(tx, experiment, domain.spec)
                     launch = await self._advance(tx, experiment, campaign, domain, step)
                     await archive.admit(tx, measured)  # where it has a score now
         except Exception:
-            self._flights[job.id] = flight  # nothing was stored
+            self._flights.add(flight)  # nothing was stored
             raise
-        self._flights.pop(job.id, None)
+        self._flights.end(job)
         self._seen_version = -1  # a slot is free, also where nothing was committed
         await remove(folder.path)
         if launch is not None:
@@ -441,8 +397,7 @@ class Engineer:
 
     async def _give_up(self, experiment_id: int, error: Exception) -> None:
         """Our own fault, or the domain's: never the candidate's."""
-        jobs = (flight.job for flight in self._flights.values() if flight.job.experiment_id == experiment_id)
-        job = next(jobs, None)  # an experiment has one at a time
+        job = self._flights.job_of(experiment_id)
         reason = str(error)
         if not isinstance(error, (EvolveError, OSError)):
             reason = f"The engineer failed, which is a bug: {error!r}. engineer.log in the workspace tells where."
@@ -457,7 +412,7 @@ class Engineer:
                 await experiments.settle_job(tx, job, as_evaluation(job, failed, None), {}, [])
             await experiments.finish(tx, experiment_id, Outcome.INFRASTRUCTURE_ERROR, reason, None)
         if job is not None:
-            self._flights.pop(job.id, None)
+            self._flights.end(job)
             self._seen_version = -1
             await remove(self._folder(job).path)
 
@@ -474,15 +429,6 @@ class Engineer:
             kept.append(StoredFile(name, mime_type, self.workspace.artifacts.put(data), len(data)))
         return kept
 
-    def _interpreter(self, executable: str, domain: Domain) -> Interpreter:
-        """Asked once for as long as neither the interpreter nor its packages change."""
-        packages = tuple(requirement_names(domain.spec.domain.requirements))
-        changed = tuple(_modified(path) for path in (executable, *_package_folders(executable)))
-        key = (executable, packages, changed)
-        if key not in self._interpreters:
-            self._interpreters[key] = describe_interpreter(executable, packages)
-        return self._interpreters[key]
-
     def _isolation(self, interpreter: Interpreter) -> Isolation:
         """Tried once for each interpreter; a failure is tried again, since somebody may have mended it."""
         if interpreter.roots not in self._isolations:
@@ -491,25 +437,6 @@ class Engineer:
 
     def _folder(self, job: Job) -> JobFolder:
         return JobFolder(self.workspace.paths.jobs / job.folder)
-
-    def _free_cpus(self) -> int:
-        return self.slots.cpus - sum(flight.job.cpus for flight in self._flights.values())
-
-    def _free_gpus(self) -> list[int]:
-        taken = {gpu for flight in self._flights.values() for gpu in flight.job.gpus}
-        return [gpu for gpu in self.slots.gpus if gpu not in taken]
-
-
-def _package_folders(executable: str) -> list[str]:
-    """Folders whose modification time changes when a package is installed."""
-    return [str(path) for path in Path(executable).parent.parent.glob("lib/python3*/site-packages")]
-
-
-def _modified(path: str) -> float:
-    try:
-        return Path(path).stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def _state_of(path: Path) -> int | None:

@@ -66,6 +66,33 @@ def describe_interpreter(executable: str, packages: Sequence[str]) -> Interprete
     return Interpreter(executable, _roots(executable, told["prefixes"]), told["versions"])
 
 
+class Interpreters:
+    """Each is asked once for as long as neither the interpreter nor its packages change."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], Interpreter] = {}
+
+    def of(self, executable: str, packages: Sequence[str]) -> Interpreter:
+        """As `describe_interpreter`."""
+        changed = tuple(_modified(path) for path in (executable, *_package_folders(executable)))
+        key = (executable, tuple(packages), changed)
+        if key not in self._known:
+            self._known[key] = describe_interpreter(executable, packages)
+        return self._known[key]
+
+
+def _package_folders(executable: str) -> list[str]:
+    """Folders whose modification time changes when a package is installed."""
+    return [str(path) for path in Path(executable).parent.parent.glob("lib/python3*/site-packages")]
+
+
+def _modified(path: str) -> float:
+    try:
+        return Path(path).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def _why(error: Exception) -> str:
     """Without the question itself, which the errors of `subprocess` quote."""
     match error:

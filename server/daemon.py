@@ -10,7 +10,8 @@ from importlib.metadata import version
 from ..database import experiments
 from ..database.workspace import WorkspacePaths, open_workspace
 from ..sandbox.daemon_lock import DaemonRunning, hold_daemon_lock
-from ..sandbox.engineer import Engineer, Slots
+from ..sandbox.engineer import Engineer
+from ..sandbox.flights import Slots
 from .serve import configure_logging
 from .settings import Settings
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from asi_evolve.database import campaigns, experiments, nodes
 from asi_evolve.evolution.models import CampaignSettings
 from asi_evolve.evolution.outcomes import ExperimentStatus
-from asi_evolve.sandbox.engineer import Engineer, Slots
+from asi_evolve.sandbox.engineer import Engineer
+from asi_evolve.sandbox.flights import Slots
 
 from ..waiting import until_async
 

@@ -9,7 +9,8 @@ import pytest
 from asi_evolve.database import campaigns, experiments, nodes, progress
 from asi_evolve.database.workspace import open_workspace
 from asi_evolve.evolution.outcomes import ExperimentStatus, Outcome
-from asi_evolve.sandbox.engineer import Engineer, Slots
+from asi_evolve.sandbox.engineer import Engineer
+from asi_evolve.sandbox.flights import Slots
 from asi_evolve.sandbox.verification import verify
 
 from ..waiting import until_async

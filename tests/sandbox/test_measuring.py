@@ -17,7 +17,8 @@ from asi_evolve.evolution.models import CampaignSettings
 from asi_evolve.evolution.outcomes import ExperimentStatus, Outcome
 from asi_evolve.evolution.relative import sigmoid
 from asi_evolve.sandbox.domain_check import check_domain
-from asi_evolve.sandbox.engineer import Engineer, Slots
+from asi_evolve.sandbox.engineer import Engineer
+from asi_evolve.sandbox.flights import Slots
 from asi_evolve.sandbox.verification import verify
 
 from ..waiting import until_async

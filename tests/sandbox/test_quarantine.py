@@ -17,7 +17,8 @@ from asi_evolve.evolution.models import Evaluation
 from asi_evolve.evolution.outcomes import ExperimentStatus, Outcome, ResourceUsage
 from asi_evolve.evolution.samplers import make_sampler
 from asi_evolve.evolution.statistics import Mean
-from asi_evolve.sandbox.engineer import Engineer, Slots
+from asi_evolve.sandbox.engineer import Engineer
+from asi_evolve.sandbox.flights import Slots
 
 from ..waiting import until_async
 from .engineering import add_campaign

@@ -11,7 +11,8 @@ import pytest
 from asi_evolve.database.connection import find_driver
 from asi_evolve.database.workspace import WorkspacePaths
 from asi_evolve.evolution.errors import SandboxUnavailable
-from asi_evolve.sandbox.engineer import Engineer, Slots
+from asi_evolve.sandbox.engineer import Engineer
+from asi_evolve.sandbox.flights import Slots
 from asi_evolve.sandbox.interpreter import describe_interpreter
 from asi_evolve.sandbox.isolation.choice import find_isolation
 from asi_evolve.server.cli import main
