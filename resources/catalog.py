@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Awaitable, Callable
+import mimetypes
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 from mcp.server import MCPServer
+from mcp.server.lowlevel.helper_types import ReadResourceContents
+from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
+from mcp.shared.uri_template import UriTemplate
+from mcp.types import InputRequiredResult
+from pydantic import AnyUrl
 
 from ..database import campaigns, experiments, nodes, progress
 from ..domains.loader import find_domain
@@ -23,6 +30,26 @@ from ..tools.status import campaign_line, status_fields
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+ARTIFACTS = "evolve://nodes/{id}/artifacts/{+name}"
+
+
+class ServerOfFiles(MCPServer[Any]):
+    """The SDK has one type for all files behind an address with a name in it; here each has its own."""
+
+    async def read_resource(
+        self, uri: AnyUrl | str, context: Context[Any, Any] | None = None
+    ) -> Iterable[ReadResourceContents] | InputRequiredResult:
+        """As the SDK's, with the type that a client needs to show the file."""
+        contents = await super().read_resource(uri, context)
+        if isinstance(contents, InputRequiredResult) or UriTemplate.parse(ARTIFACTS).match(str(uri)) is None:
+            return contents
+        return [replace(item, mime_type=_type_of(str(uri), item.content)) for item in contents]
+
+
+def _type_of(name: str, content: str | bytes) -> str:
+    return mimetypes.guess_type(name)[0] or ("text/plain" if isinstance(content, str) else "application/octet-stream")
 
 
 def anticipated(reader: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
@@ -95,7 +122,8 @@ class Catalog:
         for file in kept:
             if file.name == name:
                 data = workspace.artifacts.read(file.sha256)
-                return data.decode() if file.mime_type.startswith("text/") or "xml" in file.mime_type else data
+                is_text = file.mime_type.startswith("text/") or file.mime_type.endswith(("xml", "json"))
+                return data.decode() if is_text else data
         names = ", ".join(file.name for file in kept) or "it has none"
         raise NotFound(f"Expected an artifact of {id} ({names}), but got {name!r}.")
 
@@ -134,7 +162,7 @@ class Catalog:
             ("evolve://campaigns/{id}/provenance", self.provenance, "Provenance of a campaign", "application/json"),
             ("evolve://nodes/{id}", self.node, "Node", "application/json"),
             ("evolve://nodes/{id}/files/{+path}", self.node_file, "File of a node", "text/plain"),
-            ("evolve://nodes/{id}/artifacts/{+name}", self.node_artifact, "Artifact of a node", None),
+            (ARTIFACTS, self.node_artifact, "Artifact of a node", None),
             ("evolve://experiments/{id}/log", self.experiment_log, "Log of an experiment", "text/plain"),
             (
                 "evolve://experiments/{id}/progress",

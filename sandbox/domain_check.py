@@ -23,7 +23,8 @@ from .isolation import Tier
 from .isolation.choice import find_isolation
 from .jobs import JobExit
 from .measuring import comparison, with_score
-from .preparation import Comparison, Grant, requirement_names
+from .preparation import Comparison, Grant
+from .requirements import demand, requirement_names
 from .supervisor import EVALUATOR_OVER_BOUND
 from .verdicts import (
     Honest,
@@ -95,7 +96,7 @@ def check_domain(
         bench = CheckBench(Path(root), domain, chosen, grant)
         try:
             at_once = max(1, cpus // grant.cpus)
-            lines = tuple(_Check(domain, bench, at_once, progress).lines(cases, grant))
+            lines = tuple(_Check(domain, bench, at_once, progress).lines(cases))
         except BaseException:
             bench.stop()
             raise
@@ -117,7 +118,9 @@ def _grant(domain: Domain, stage: Stage, python: str, cpus: int, gpus: tuple[int
             f"Stage {stage.name} needs {stage.gpus} GPU(s), but {len(gpus)} may be used. Run on a machine with a GPU, "
             "or name its devices in ASI_EVOLVE_GPUS."
         )
-    interpreter = describe_interpreter(python, requirement_names(domain.spec.domain.requirements))
+    needed = domain.spec.domain.requirements
+    interpreter = describe_interpreter(python, requirement_names(needed))
+    demand(domain.name, needed, interpreter)
     return Grant(find_isolation(interpreter, minimum), interpreter, min(stage.cpus, cpus), gpus[: stage.gpus])
 
 
@@ -134,9 +137,8 @@ class _Check:
         self._references: dict[str | None, Statistics] = {}
         self._measuring = threading.Lock()
 
-    def lines(self, cases: list[OwnCase], grant: Grant) -> Iterator[Line]:
+    def lines(self, cases: list[OwnCase]) -> Iterator[Line]:
         """Everything, in the order of the report; it ends early where the baseline is not scored."""
-        yield from _missing(grant)
         try:
             check_candidate(self._domain.baseline, self._spec.candidate)
         except BadInput as error:
@@ -248,10 +250,3 @@ class _Check:
 def _cancel(futures: Iterable[Future[Any]]) -> None:
     for future in futures:
         future.cancel()
-
-
-def _missing(grant: Grant) -> Iterator[Line]:
-    missing = [package for package, version in grant.interpreter.versions.items() if version == "missing"]
-    if missing:
-        text = f"{grant.interpreter.executable} lacks {', '.join(missing)}"
-        yield Line("requirements", "warning", text)

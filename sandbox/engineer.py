@@ -40,10 +40,11 @@ from .isolation.choice import find_isolation
 from .jobs import JobExit, JobFolder
 from .measuring import comparison
 from .nursery import Nursery
-from .preparation import Grant, lay_down_job, requirement_names
+from .preparation import Grant, lay_down_job
 from .processes import end_orphans, remove, send
 from .provenance import DataFingerprints, known_before
 from .references import stop_rules
+from .requirements import demand, requirement_names
 from .result_cache import known_result
 from .walk import Waits, after_measuring, hindrance_of, step_of, wait_for_baseline
 
@@ -313,8 +314,9 @@ class Engineer:
             stage = domain.spec.stage(job.stage)
             if stage is None:
                 raise SandboxUnavailable(f"Domain {domain.name} no longer has the stage {job.stage}.")
-            packages = requirement_names(domain.spec.domain.requirements)
-            interpreter = self._interpreters.of(campaign.settings.python or sys.executable, packages)
+            needed = domain.spec.domain.requirements
+            interpreter = self._interpreters.of(campaign.settings.python or sys.executable, requirement_names(needed))
+            demand(domain.name, needed, interpreter)
             node = await nodes.get(self.workspace.read, experiment.node_id)
             files = await nodes.files(self.workspace.read, experiment.node_id)
             known = await baselines.statistics(self.workspace.read, campaign.id, stage.name)

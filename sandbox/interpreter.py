@@ -15,15 +15,18 @@ from ..evolution.errors import SandboxUnavailable
 ASK_TIMEOUT_S = 30.0
 TOO_BROAD = ("/", "/home", "/root", "/tmp", "/var", "/opt", "/srv", "/mnt", "/Users")  # noqa: S108 -- refused, not used
 
+MISSING = "missing"
+"""In place of the version of a package that is not there."""
+
 _QUESTION = """
 import json, platform, sys
 from importlib.metadata import PackageNotFoundError, version
 versions = {"python": platform.python_version()}
-for package in sys.argv[1:]:
+for package in sys.argv[2:]:
     try:
         versions[package] = version(package)
     except PackageNotFoundError:
-        versions[package] = "missing"
+        versions[package] = sys.argv[1]
 prefixes = [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix]
 print(json.dumps({"prefixes": prefixes, "versions": versions}))
 """
@@ -54,7 +57,7 @@ def describe_interpreter(executable: str, packages: Sequence[str]) -> Interprete
     executable = os.path.abspath(executable)  # noqa: PTH100 -- inside, "x/../venv" leads nowhere: there is no x
     try:
         asked = subprocess.run(
-            [executable, "-I", "-c", _QUESTION, *packages],
+            [executable, "-I", "-c", _QUESTION, MISSING, *packages],
             capture_output=True,
             timeout=ASK_TIMEOUT_S,
             check=True,

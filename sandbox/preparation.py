@@ -12,8 +12,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from packaging.requirements import Requirement
-
 from ..domains.contract import OutputSpec, Shape
 from ..domains.loader import PARTS, ROLES, Domain
 from ..domains.section import Value
@@ -182,11 +180,6 @@ def _second_limits(stage: Stage, shape: Shape, first: Limits) -> Limits | None:
         case "serve":
             cpu, memory = stage.candidate_cpu_seconds, stage.candidate_memory_mb
     return replace(first, cpu_seconds=cpu or first.cpu_seconds, memory_mb=memory or first.memory_mb)
-
-
-def requirement_names(requirements: tuple[str, ...]) -> list[str]:
-    """Distribution names out of pip requirement strings."""
-    return [Requirement(text).name for text in requirements]
 
 
 def _output_rule(output: OutputSpec, shape: Shape, parameters: Mapping[str, Value]) -> OutputRule:

@@ -33,8 +33,9 @@ from .isolation import Tier
 from .isolation.choice import find_isolation
 from .jobs import JobExit
 from .measuring import comparison, with_score
-from .preparation import Grant, requirement_names
+from .preparation import Grant
 from .provenance import DataFingerprints, Difference, differences, known_before
+from .requirements import demand, requirement_names
 
 TOLERANCE = 1e-9
 """Relative; scores nearer to zero than a thousandth of it are equal too."""
@@ -117,8 +118,9 @@ async def _judge(
     found = domain.spec.stage(stage)
     if found is None:
         raise DomainError(f"Expected domain {domain.name} to have the stage {stage}, but it no longer has.")
-    packages = requirement_names(domain.spec.domain.requirements)
-    interpreter = describe_interpreter(campaign.settings.python or sys.executable, packages)
+    needed = domain.spec.domain.requirements
+    interpreter = describe_interpreter(campaign.settings.python or sys.executable, requirement_names(needed))
+    demand(domain.name, needed, interpreter)
     key = await seed_key(workspace.read)  # for the same labels as then
     isolation = find_isolation(interpreter, minimum)
     grant = Grant(isolation, interpreter, found.cpus, gpus[: found.gpus], seed_key=key)

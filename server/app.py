@@ -10,7 +10,7 @@ from typing import Any
 
 from mcp.server import MCPServer
 
-from ..resources.catalog import Catalog
+from ..resources.catalog import Catalog, ServerOfFiles
 from ..resources.completions import add_completions
 from ..resources.prompts import add_prompts
 from ..resources.updates import UpdatesBus
@@ -50,7 +50,7 @@ def build_server(laboratory: Laboratory, settings: Settings) -> tuple[MCPServer[
     """The server with everything registered, and the bus that its resource updates go through."""
     bus = UpdatesBus()
     with _as_if_not_installed("rich"):
-        server: MCPServer[Any] = MCPServer(
+        server = ServerOfFiles(
             "evolve",
             title="asi-evolve",
             description="An evolving research program: two memories and a sandboxed Engineer for coding agents.",

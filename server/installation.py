@@ -19,6 +19,7 @@ from ..database.search.embedders.choice import chosen_kind, make_embedder
 from ..domains.loader import domain_names, find_domain
 from ..evolution.errors import EmbedderUnavailable, EvolveError, SandboxUnavailable
 from ..sandbox.interpreter import describe_interpreter
+from ..sandbox.requirements import install_command, told, unmet
 from .findings import Finding
 from .settings import Settings
 
@@ -133,23 +134,7 @@ def _extra(name: str, needed: list[Requirement], versions: Mapping[str, str], py
         have = ", ".join(f"{requirement.name} {versions[requirement.name]}" for requirement in needed)
         return Finding(subject, "ok", f"for {purpose}: {have or 'nothing is needed here'}")
     missing = ", ".join(requirement.name for requirement in lacking)
-    return Finding(subject, "optional", f"for {purpose}: lacks {missing}", _install(python, lacking))
-
-
-def unmet(needed: Iterable[Requirement], versions: Mapping[str, str]) -> list[Requirement]:
-    """Requirements that are missing, or there in a version that will not do."""
-    return [
-        requirement
-        for requirement in needed
-        if versions[requirement.name] == "missing"
-        or not requirement.specifier.contains(versions[requirement.name], prereleases=True)
-    ]
-
-
-def _install(python: str, lacking: Iterable[Requirement]) -> str:
-    """A command line for a shell, which would take a bare `>` for something else."""
-    wanted = " ".join(f"'{requirement.name}{requirement.specifier}'" for requirement in lacking)
-    return f"{python} -m pip install {wanted}"
+    return Finding(subject, "optional", f"for {purpose}: lacks {missing}", install_command(python, lacking))
 
 
 def domains(settings: Settings) -> list[Finding]:
@@ -170,8 +155,7 @@ def _domain(name: str, python: str) -> Finding:
         return Finding(subject, "warning", str(error), "mend what is named, or remove it")
     lacking = unmet(needed, versions)
     if lacking:
-        told = ", ".join(f"{requirement} ({versions[requirement.name]})" for requirement in lacking)
-        return Finding(subject, "warning", f"needs {told}", _install(python, lacking))
+        return Finding(subject, "warning", f"needs {told(lacking, versions)}", install_command(python, lacking))
     return Finding(subject, "ok", "ready")
 
 

@@ -85,13 +85,18 @@ async def test_artifacts_of_the_latest_run_are_text_or_bytes_by_their_type(bench
     kept = [
         ("drawing.svg", "image/svg+xml", b"<svg>\xc3\xa4</svg>"),
         ("outputs.npz", "application/octet-stream", b"\xff\0"),
+        ("table.json", "application/json", b'{"a": 1}'),
     ]
     files = [StoredFile(name, mime, store.put(data), len(data)) for name, mime, data in kept]
     node = await bench.node(campaign, 2.0, told={"artifacts": files})
-    assert (await read(bench, f"evolve://nodes/{node}/artifacts/drawing.svg")).text == "<svg>ä</svg>"
-    assert base64.b64decode((await read(bench, f"evolve://nodes/{node}/artifacts/outputs.npz")).blob) == b"\xff\0"
+    drawing = await read(bench, f"evolve://nodes/{node}/artifacts/drawing.svg")
+    assert (drawing.text, drawing.mime_type) == ("<svg>ä</svg>", "image/svg+xml")
+    table = await read(bench, f"evolve://nodes/{node}/artifacts/table.json")
+    assert (table.text, table.mime_type) == ('{"a": 1}', "application/json")
+    outputs = await read(bench, f"evolve://nodes/{node}/artifacts/outputs.npz")
+    assert (base64.b64decode(outputs.blob), outputs.mime_type) == (b"\xff\0", "application/octet-stream")
     shown = await bench.call("get_node", node=node)
-    assert [file["name"] for file in shown["artifacts"]] == ["drawing.svg", "outputs.npz"]
+    assert [file["name"] for file in shown["artifacts"]] == ["drawing.svg", "outputs.npz", "table.json"]
 
 
 async def test_the_log_of_an_experiment_has_every_stream(bench, campaign):

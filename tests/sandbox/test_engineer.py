@@ -100,6 +100,17 @@ def raise_version(domain):
     spec.write_text(spec.read_text().replace('version = "1"', 'version = "2"'))
 
 
+async def test_a_package_that_is_not_installed_is_nobodys_bad_idea(workspace, own_domain):
+    spec = own_domain / "domain.toml"
+    spec.write_text(spec.read_text().replace("[domain]", '[domain]\nrequirements = ["numpy", "no-such-thing>=2"]'))
+    number = await order(workspace, domain=own_domain)
+    async with at_work(daemon(workspace)):
+        found = await finished(workspace, number)
+    assert found.outcome is Outcome.INFRASTRUCTURE_ERROR
+    assert found.reason.startswith("Domain number needs no-such-thing>=2 (missing) in the Python that candidates run")
+    assert found.reason.endswith(f"Do: {sys.executable} -m pip install 'no-such-thing>=2'")
+
+
 async def test_an_experiment_that_is_given_up_leaves_no_folder(workspace, own_domain):
     number = await order(workspace, seconds=0.7, domain=own_domain)
     async with at_work(daemon(workspace)):

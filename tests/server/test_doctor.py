@@ -12,10 +12,11 @@ import pytest
 from asi_evolve.database.workspace import WorkspacePaths
 from asi_evolve.sandbox.cgroups import own_cgroup
 from asi_evolve.sandbox.daemon_lock import hold_daemon_lock
+from asi_evolve.sandbox.requirements import unmet
 from asi_evolve.server.cli import main
 from asi_evolve.server.doctor import examine
 from asi_evolve.server.findings import Finding, print_findings
-from asi_evolve.server.installation import EXTRAS, declared_extras, unmet
+from asi_evolve.server.installation import EXTRAS, declared_extras
 from asi_evolve.server.machine import cgroup_finding, disks, gpus, torch_finding
 from asi_evolve.server.settings import Settings
 from packaging.requirements import Requirement
