@@ -273,7 +273,8 @@ def _without_repeated_reason(run: dict[str, Any], experiment: Experiment) -> dic
 def _after(experiment: Experiment, node: Node, *, analyse: bool) -> str:
     own = short_id("n", node.id)
     if experiment.outcome is not None and not experiment.outcome.counts_against_candidate:
-        return f"Not the candidate's fault. Mend the cause, then promote_node(node='{own}') runs it again."
+        again = f"promote_node(node='{own}', stage='{experiment.stage}')"
+        return f"Not the candidate's fault. Mend the cause, then {again} runs it again."
     if node.unjudged:
         then = f", and record_analysis(node='{own}', report=..., lessons=[...])" if analyse else ""
         return f"record_judgement(node='{own}', ...) by the domain's rubric{then}."

@@ -13,6 +13,12 @@ PANEL_WIDTH, PANEL_HEIGHT, GAP, MARGIN, HEADER = 380, 250, 34, 32, 104
 LEFT, BOTTOM, TOP = 46, 34, 30
 """Room for labels inside a panel."""
 
+BAND = 22
+"""Width of what stands for the baseline at a checkpoint."""
+
+ASKED = {"lm": "; claimed for all bytes, audited inside words"}
+"""Where the claimed curve and the audited points are losses of different questions."""
+
 ROW_HEIGHT, TABLE_WIDTH = 22, 980
 WIDEST_IN_SD, BAR = 6.0, 90
 """Differences are drawn as bars of up to so many deviations, and pixels to each side."""
@@ -60,7 +66,8 @@ def draw_curves(
     lines = -(-len(audits) // columns)
     width = 2 * MARGIN + columns * PANEL_WIDTH + (columns - 1) * GAP
     height = HEADER + max(1, lines) * (PANEL_HEIGHT + GAP)
-    parts = [*_page(max(width, 640), height, title, note), *_legend()]
+    parts = _page(max(width, 640), height, title, note)
+    parts += _legend(has_baseline=any(row.mean is not None for row in rows))
     if not audits:
         parts.append(f'<text class="note" x="{MARGIN}" y="{HEADER + 30}">Nothing was trained at this stage.</text>')
     for index, (task, found) in enumerate(audits.items()):
@@ -106,13 +113,18 @@ def _page(width: float, height: float, title: str, note: str) -> list[str]:
     ]
 
 
-def _legend() -> list[str]:
+def _legend(*, has_baseline: bool) -> list[str]:
     x, y = MARGIN, 80
-    return [
+    legend = [
         f'<circle class="audit" cx="{x + 6}" cy="{y - 4}" r="4"/>',
         f'<text x="{x + 16}" y="{y}">audited loss (bar: standard error)</text>',
         f'<path class="claim" d="M{x + 232} {y - 4}h22"/>',
         f'<text x="{x + 260}" y="{y}">training loss, as claimed</text>',
+    ]
+    if not has_baseline:
+        return legend
+    return [
+        *legend,
         f'<rect class="band" x="{x + 420}" y="{y - 10}" width="22" height="12"/>',
         f'<path class="baseline" d="M{x + 420} {y - 4}h22"/>',
         f'<text x="{x + 448}" y="{y}">baseline, mean and sd over seeds</text>',
@@ -139,7 +151,8 @@ def _panel(
     parts = [
         f'<rect class="panel" x="{x}" y="{y}" width="{PANEL_WIDTH}" height="{PANEL_HEIGHT}" rx="4"/>',
         f'<text class="name" x="{x + 12}" y="{y + 20}">{escape(task.replace("_", " "))}</text>',
-        f'<text class="note end" x="{x + PANEL_WIDTH - 12}" y="{y + 20}">nats, by % of {claim.steps:,} steps</text>',
+        f'<text class="note end" x="{x + PANEL_WIDTH - 12}" y="{y + 20}">'
+        f"nats, by % of {claim.steps:,} steps{ASKED.get(task, '')}</text>",
     ]
     for part in range(5):
         value = top * part / 4
@@ -150,12 +163,10 @@ def _panel(
             f'<text class="note middle" x="{across(percent):.1f}" y="{y + PANEL_HEIGHT - 12}">{percent}</text>'
         )
     parts.append(f'<path class="axis" d="M{across(0):.1f} {up(0):.1f}H{across(100):.1f}"/>')
-    if known:
-        upper = [f"{across(at):.1f} {up(mean + sd):.1f}" for at, mean, sd in known]
-        lower = [f"{across(at):.1f} {up(mean - sd):.1f}" for at, mean, sd in reversed(known)]
-        parts.append(f'<path class="band" d="M{"L".join(upper + lower)}Z"/>')
-        middle = "L".join(f"{across(at):.1f} {up(mean):.1f}" for at, mean, _ in known)
-        parts.append(f'<path class="baseline" d="M{middle}"/>')
+    for at, mean, sd in known:  # not joined: what lies between them was not measured
+        left, low, high = across(at) - BAND / 2, up(mean - sd), up(mean + sd)
+        parts.append(f'<rect class="band" x="{left:.1f}" y="{high:.1f}" width="{BAND}" height="{low - high:.1f}"/>')
+        parts.append(f'<path class="baseline" d="M{left:.1f} {up(mean):.1f}h{BAND}"/>')
     if len(curve) > 1:
         parts.append(f'<path class="claim" d="M{"L".join(f"{across(at):.1f} {up(loss):.1f}" for at, loss in curve)}"/>')
     for at, audited in found.items():

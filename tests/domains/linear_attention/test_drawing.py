@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
 from asi_evolve import domains
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -51,12 +52,18 @@ def test_a_panel_has_the_audited_points_the_band_and_the_claimed_curve():
     # The curve goes through the audited points, which have the same losses.
     curve = drawn(picture, "claim", "path")[-1].get("d", "").removeprefix("M").split("L")
     assert curve[1:] == [f"{dot.get('cx')} {dot.get('cy')}" for dot in points]
-    assert len(drawn(picture, "band", "path")) == 1
+    # The baseline stands where it was measured, around the same place from left to right.
+    legend, *bands = drawn(picture, "band", "rect")
+    middles = [float(band.get("x")) + float(band.get("width")) / 2 for band in bands]
+    assert middles == pytest.approx([float(dot.get("cx")) for dot in points], abs=0.11)
+    assert float(bands[0].get("height")) == pytest.approx(2 * float(bands[1].get("height")), abs=0.2)
+    assert float(legend.get("y")) < float(panel[0].get("y"))
 
 
-def test_without_a_baseline_there_is_no_band():
+def test_without_a_baseline_nothing_says_there_is_one():
     bare = compare({"recall_loss_30": 2.0, "recall_loss_100": 0.5}, {})
-    assert drawn(draw_curves("t", "n", {"recall": FOUND}, {"recall": CLAIM}, bare), "band", "path") == []
+    picture = draw_curves("t", "n", {"recall": FOUND}, {"recall": CLAIM}, bare)
+    assert drawn(picture, "band", "rect") == [] and not any("baseline" in text for text in texts(picture))
 
 
 def test_the_table_says_each_metric_its_baseline_and_each_verdict():
