@@ -16,7 +16,7 @@ LEFT, BOTTOM, TOP = 46, 34, 30
 BAND = 22
 """Width of what stands for the baseline at a checkpoint."""
 
-ASKED = {"lm": "; claimed for all bytes, audited inside words"}
+ASKED = {"lm": "claimed for all bytes, audited inside words"}
 """Where the claimed curve and the audited points are losses of different questions."""
 
 ROW_HEIGHT, TABLE_WIDTH = 22, 980
@@ -151,8 +151,8 @@ def _panel(
     parts = [
         f'<rect class="panel" x="{x}" y="{y}" width="{PANEL_WIDTH}" height="{PANEL_HEIGHT}" rx="4"/>',
         f'<text class="name" x="{x + 12}" y="{y + 20}">{escape(task.replace("_", " "))}</text>',
-        f'<text class="note end" x="{x + PANEL_WIDTH - 12}" y="{y + 20}">'
-        f"nats, by % of {claim.steps:,} steps{ASKED.get(task, '')}</text>",
+        f'<text class="note end" x="{x + PANEL_WIDTH - 12}" y="{y + 20}">nats, by % of {claim.steps:,} steps</text>',
+        f'<text class="note end" x="{x + PANEL_WIDTH - 12}" y="{y + 46}">{ASKED.get(task, "")}</text>',
     ]
     for part in range(5):
         value = top * part / 4
