@@ -1,6 +1,7 @@
 """Between the trainer and a candidate: what goes over, in which form, and what is refused of what comes back.
 
-    algorithm.py        what the trainer calls (`Algorithm`), the arrays that go over, the checks of what comes back
+    checking.py         the arrays that go over, and the checks of what comes back
+    metrics.py          numbers that the candidate tells of itself
     remote.py           the algorithm of another process, over the channel: what experiments use
     in_process.py       the same out of a file in this process, for reference programs and benchmarks
     candidate_side.py   what surrounds the candidate's two functions, in both: arrays -> tensors -> loss -> gradient

@@ -1,6 +1,6 @@
 """What surrounds a candidate's two functions: arrays become tensors, a loss becomes its gradient by logp.
 
-It runs where the candidate runs, so nothing here is a defence: the trainer checks what comes out (algorithm.py). What
+It runs where the candidate runs, so nothing here is a defence: the trainer checks what comes out (checking.py). What
 it is for: that an honest candidate meets plain tensors, and is told in clear words what its functions have to return.
 
 `logp` is a leaf: a tensor with no graph behind it. Whatever the candidate follows back from its loss ends there, and
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .algorithm import MAX_METRICS
+from . import metrics
 from .batch import Batch
 
 FUNCTIONS = {
@@ -74,7 +74,7 @@ class CandidateSide:
         return {}
 
     def compute_advantages(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
-        """`compute_advantages` of a batch (algorithm.BATCH_FORM): {"advantages": float32 of any shape}."""
+        """`compute_advantages` of a batch (checking.BATCH_FORM): {"advantages": float32 of any shape}."""
         with torch.enable_grad():
             advantages = self._module.compute_advantages(_batch(arrays))
         if not isinstance(advantages, torch.Tensor):
@@ -87,16 +87,16 @@ class CandidateSide:
         return {"advantages": _array(advantages, torch.float32)}
 
     def policy_loss(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
-        """`policy_loss` of a minibatch (algorithm.loss_arrays), and its gradient: loss float64 (), gradient float32
-        (B, T), metric_names and metric_values as in algorithm.metrics_of."""
+        """`policy_loss` of a minibatch (checking.loss_arrays), and its gradient: loss float64 (), gradient float32
+        (B, T), metric_names and metric_values as in metrics.pack."""
         logp = torch.from_numpy(arrays.pop("logp")).requires_grad_()
         ref_logp, advantages = (torch.from_numpy(arrays.pop(name)) for name in ("ref_logp", "advantages"))
         info = _batch(arrays)
         with torch.enable_grad():
             result = self._module.policy_loss(logp, info.old_logp, ref_logp, advantages, info.mask, info)
-        loss, metrics = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
+        loss, told = result if isinstance(result, tuple) and len(result) == 2 else (result, {})
         value, gradient = _differentiated(loss, logp)
-        names, values = _metrics({} if metrics is None else metrics)
+        names, values = metrics.pack(_numbers(told))
         return {"loss": value, "gradient": gradient, "metric_names": names, "metric_values": values}
 
 
@@ -106,8 +106,8 @@ def _batch(arrays: Mapping[str, np.ndarray]) -> Batch:
 
 def _differentiated(loss: Any, logp: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """A loss and its gradient by logp, which is zero where the loss does not depend on it."""
-    if isinstance(loss, (int, float)) and not isinstance(loss, bool):
-        loss = torch.tensor(float(loss))
+    if type(loss) in (int, float):
+        loss = torch.tensor(loss, dtype=torch.float64)
     if not isinstance(loss, torch.Tensor):
         raise TypeError(
             f"Expected policy_loss to return a scalar tensor or (scalar tensor, metrics), but got "
@@ -127,22 +127,15 @@ def _differentiated(loss: Any, logp: torch.Tensor) -> tuple[np.ndarray, np.ndarr
 
 def _array(tensor: torch.Tensor, dtype: torch.dtype) -> np.ndarray:
     """The numbers of a tensor of any device, layout or conjugation, in this type."""
-    return np.ascontiguousarray(tensor.detach().to("cpu", dtype).numpy(force=True))
+    return tensor.detach().to("cpu", dtype).numpy(force=True)
 
 
-def _metrics(metrics: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The first metrics that are numbers, names and values apart."""
-    if not isinstance(metrics, Mapping):
-        raise TypeError(f"Expected the metrics of policy_loss as a dictionary, but got {type(metrics).__name__}.")
-    names: list[str] = []
-    values: list[float] = []
-    for name, value in metrics.items():
-        number = _number(value)
-        if number is not None and len(names) < MAX_METRICS and isinstance(name, str):
-            names.append(name.replace("\n", " ")[:40])
-            values.append(number)
-    words = "\n".join(names).encode("ascii", errors="replace")
-    return np.frombuffer(words, np.uint8), np.array(values, np.float64)
+def _numbers(told: Any) -> dict[str, float]:
+    """The metrics that are numbers, by names that are strings."""
+    if not isinstance(told, Mapping):
+        raise TypeError(f"Expected the metrics of policy_loss as a dictionary, but got {type(told).__name__}.")
+    numbers = ((name, _number(value)) for name, value in told.items() if isinstance(name, str))
+    return {name: number for name, number in numbers if number is not None}
 
 
 def _number(value: Any) -> float | None:

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from .algorithm import Answer, Arrays, batch_arrays, checked_advantages, checked_loss, loss_arrays
 from .candidate_side import CandidateSide
+from .checking import Answer, Arrays, batch_arrays, checked_advantages, checked_loss, loss_arrays
 
 
 class InProcessAlgorithm:
-    """A file with the two functions. Answers are held to the same form; what is not, raises `algorithm.Refused`."""
+    """A file with the two functions. Answers are held to the same form; what is not, raises `checking.Refused`."""
 
     def __init__(self, path: Path) -> None:
         """Import it.

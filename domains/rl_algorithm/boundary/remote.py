@@ -12,7 +12,7 @@ import time
 import channel  # pyright: ignore[reportMissingImports] -- laid beside the trainer by the sandbox
 import numpy as np
 
-from .algorithm import Answer, Arrays, Refused, batch_arrays, checked_advantages, checked_loss, loss_arrays
+from .checking import Answer, Arrays, Refused, batch_arrays, checked_advantages, checked_loss, loss_arrays
 
 START_SECONDS = 120.0
 """Wall time for the import of torch and of the candidate on a busy machine."""

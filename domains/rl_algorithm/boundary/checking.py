@@ -7,16 +7,12 @@ direction that the candidate may choose. Clip it with `clipped`, so that nothing
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-MAX_METRICS = 8
-METRIC_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.@/-]{0,23}")
-"""Names that fit into a line of progress.jsonl with some words before them."""
+from . import metrics
 
 Arrays = Mapping[str, Any]
 
@@ -153,7 +149,7 @@ def checked_loss(answer: Arrays, mask: np.ndarray) -> Answer:
     if gradient.shape != mask.shape:
         raise Refused(f"Expected d loss / d logp of shape {mask.shape}, but got {gradient.shape}.")
     _check_finite(gradient, "float32", "the gradient of policy_loss by logp")
-    return Answer(float(loss), gradient * mask, metrics_of(arrays["metric_names"], arrays["metric_values"]))
+    return Answer(float(loss), gradient * mask, metrics.unpack(arrays["metric_names"], arrays["metric_values"]))
 
 
 def _only(answer: Arrays, function: str, *names: str) -> dict[str, np.ndarray]:
@@ -177,21 +173,6 @@ def _check_finite(array: np.ndarray, dtype: str, what: str) -> None:
         f"Expected {what} to be finite, also outside the mask, but {int((~finite).sum())} of {array.size} are not; "
         f"the first is {array[first]} at [{place}]."
     )
-
-
-def metrics_of(names: np.ndarray, values: np.ndarray) -> dict[str, float]:
-    """What the candidate tells of itself: the first `MAX_METRICS` whose name and value will do, the others dropped.
-
-    Args:
-        names: bytes, one name a line. Any array will do, of any form: what is no such list is no metric.
-        values: as many numbers.
-    """
-    if names.dtype != np.uint8 or values.dtype != np.float64 or values.ndim != 1 or names.size > 64 * MAX_METRICS:
-        return {}
-    lines = names.tobytes().decode("ascii", errors="replace").splitlines()
-    pairs = zip(lines, values.tolist(), strict=False)
-    good = [(name, value) for name, value in pairs if METRIC_NAME.fullmatch(name) and math.isfinite(value)]
-    return dict(good[:MAX_METRICS])
 
 
 def clipped(gradient: np.ndarray, max_norm: float) -> np.ndarray:
