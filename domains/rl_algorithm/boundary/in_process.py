@@ -20,7 +20,7 @@ from .checking import Arrays, batch_arrays, checked_advantages, checked_loss, lo
 
 
 class InProcessAlgorithm:
-    """A file with the two functions. Answers are held to the same form; what is not, raises `training.algorithm.Refused`."""
+    """A file with the two functions. Answers are held to the same form: any other raises `Refused`."""
 
     def __init__(self, path: Path) -> None:
         """Import it.
