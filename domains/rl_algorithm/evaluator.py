@@ -1,9 +1,9 @@
 """Trusted: runs.json -> metrics.json, curves.svg, table.svg, comparison.json, or the one sentence why there are none.
 
 The trainer alone has written what is read here, from evaluations that the candidate was never asked in. The score is no
-metric of this file: the server takes the gain in `pass_at_1` over the baseline's run of the same seed. What is made here
-besides is the gain of every single run, and the interval of their mean. At stage check nothing is compared, and `gain`
-is 0. By hand: `python evaluator.py JOB_FOLDER`.
+metric of this file: the server takes the gain in `pass_at_1` over the baseline's run of the same seed. Beside it stand
+the gain of every single run, and the interval of their mean. At stage check nothing is compared, and `gain` is 0.
+By hand: `python evaluator.py JOB_FOLDER`.
 """
 
 from __future__ import annotations

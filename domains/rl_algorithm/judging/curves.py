@@ -12,15 +12,14 @@ from judging.measures import ON_THE_WAY, at_percent, mean
 from judging.page import HEADER, MARGIN, page, plain
 
 PANEL_WIDTH, PANEL_HEIGHT, GAP = 380, 270, 26
-LEFT, BOTTOM, TOP = 46, 40, 30
+LEFT, BOTTOM, TOP = 46, 40, 40
 """Room for labels inside a panel."""
 
 TITLES = {
     "on_policy": "on-policy",
-    "stress": "off-policy stress, 16 updates a step",
+    "stress": "off-policy stress",
     "flipped": "15 % of the rewards flipped",
 }
-PERCENTS = (0, 25, 50, 75, 100)
 
 
 def draw_curves(title: str, runs: Sequence[Run], baseline: Mapping[str, Baseline]) -> str:
@@ -57,14 +56,14 @@ def _legend(compared: bool) -> list[str]:
         f'<rect class="own-band" x="{x}" y="{y - 10}" width="22" height="12"/>',
         f'<path class="own" d="M{x} {y - 4}h22"/>',
         f'<text x="{x + 28}" y="{y}">candidate, mean and range of its runs</text>',
-        f'<path class="warm" d="M{x + 262} {y - 4}h22"/>',
-        f'<text x="{x + 290}" y="{y}">warm start</text>',
+        f'<path class="warm" d="M{x + 276} {y - 4}h22"/>',
+        f'<text x="{x + 304}" y="{y}">warm start</text>',
     ]
     if compared:
         parts += [
-            f'<rect class="band" x="{x + 372}" y="{y - 10}" width="22" height="12"/>',
-            f'<path class="baseline" d="M{x + 372} {y - 4}h22"/>',
-            f'<text x="{x + 400}" y="{y}">baseline with the same seed, and sd over its seeds</text>',
+            f'<rect class="band" x="{x + 400}" y="{y - 10}" width="22" height="12"/>',
+            f'<path class="baseline" d="M{x + 400} {y - 4}h22"/>',
+            f'<text x="{x + 428}" y="{y}">baseline with the same seed, and sd over its seeds</text>',
         ]
     return parts
 
@@ -92,9 +91,9 @@ def _panel(
         value = top * part / 4
         parts.append(f'<path class="grid" d="M{across(0):.1f} {up(value):.1f}H{across(100):.1f}"/>')
         parts.append(f'<text class="note end" x="{across(0) - 6:.1f}" y="{up(value) + 4:.1f}">{value:.2g}</text>')
-    for percent in PERCENTS:
-        label = f"{steps * percent / 100:.3g}"
-        parts.append(f'<text class="note middle" x="{across(percent):.1f}" y="{y + PANEL_HEIGHT - 22}">{label}</text>')
+    for step in sorted({round(steps * part / 3) for part in range(4)}):
+        where = across(100 * step / steps)
+        parts.append(f'<text class="note middle" x="{where:.1f}" y="{y + PANEL_HEIGHT - 22}">{step}</text>')
     parts.append(f'<text class="note end" x="{across(100):.1f}" y="{y + PANEL_HEIGHT - 7}">steps</text>')
     parts.append(f'<path class="axis" d="M{across(0):.1f} {up(0):.1f}H{across(100):.1f}"/>')
     warm = mean(run.curve[0][1] for run in runs)

@@ -1,7 +1,7 @@
 """What the trainer has left, read as data that may be anything: out/runs.json.
 
-No candidate runs in the trainer's process, so the numbers are measurements and no claims; a trainer that was broken into
-or cut off is refused all the same. The file is what training/runs.py writes:
+No candidate runs in the trainer's process, so the numbers are measurements and no claims; what a broken trainer leaves
+is refused all the same. The file is what training/runs.py writes:
 
     {"format": 1, "stage": "explore", "seed": 0, "candidate_calls": 3000, "candidate_seconds": 7.5,
      "runs": [{"regime": "stress", "seed": 2, "steps": 30, "curve": [[0, 0.115], [5, 0.14], ..., [30, 0.31]],
@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -137,7 +138,7 @@ def _curve(value: Any, name: str, steps: int, start: float, end: float) -> list[
         raise Refusal(f"Expected a curve of {name} with 2 to {MOST_POINTS} points, but got {_short(value)}.")
     points = [_point(point, name, steps) for point in value]
     at = [step for step, _ in points]
-    if at[0] != 0 or at[-1] != steps or any(later <= earlier for earlier, later in zip(at, at[1:], strict=False)):
+    if at[0] != 0 or at[-1] != steps or any(later <= earlier for earlier, later in pairwise(at)):
         raise Refusal(f"Expected a curve of {name} from step 0 up to step {steps}, but got {_short(at)}.")
     for what, one, other in (("the warm start", points[0][1], start), ("pass_at_1", points[-1][1], end)):
         if abs(one - other) > ROUNDING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from judging.forms import Run
 from judging.gains import run_metric
@@ -34,14 +35,14 @@ def measures(runs: Sequence[Run], regimes: Sequence[str], seeds: Sequence[int]) 
 
 def area(run: Run) -> float:
     """Mean height of the learning curve: the area under straight lines between its points, over the steps."""
-    parts = zip(run.curve, run.curve[1:], strict=False)
+    parts = pairwise(run.curve)
     return math.fsum((after - before) * (low + high) / 2 for (before, low), (after, high) in parts) / run.steps
 
 
 def at_percent(run: Run, percent: float) -> float:
     """pass@1 after a share of the steps, on a straight line between the points beside it."""
     wanted = percent / 100 * run.steps
-    for (before, low), (after, high) in zip(run.curve, run.curve[1:], strict=False):
+    for (before, low), (after, high) in pairwise(run.curve):
         if wanted <= after:
             return low + (high - low) * (wanted - before) / (after - before)
     return run.pass_at_1

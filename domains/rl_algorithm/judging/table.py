@@ -47,8 +47,8 @@ def _gains(gains: Sequence[Gain], spread: Interval | None, y: float) -> list[str
 
     bottom = y + ROW * (len(gains) + 1) + 4
     parts = [f'<path class="axis" d="M{across(0):.1f} {y - 6}V{bottom}"/>']
-    for value in (-reach, 0.0, reach):
-        parts.append(f'<text class="note middle" x="{across(value):.1f}" y="{bottom + 16}">{signed(value)}</text>')
+    for value, label in ((-reach, signed(-reach)), (0.0, "0"), (reach, signed(reach))):
+        parts.append(f'<text class="note middle" x="{across(value):.1f}" y="{bottom + 16}">{label}</text>')
     for place, gain in enumerate(gains, start=1):
         line = y + ROW * place - 8
         kind = "better" if gain.value > 0 else "worse" if gain.value < 0 else "neutral"
