@@ -6,6 +6,8 @@ turns within the same minutes. CPU time is of both processes together, without w
     python benchmarks/rl_algorithm_boundary.py [--steps 10] [--rounds 8] [--regime on_policy]
 """
 
+# ruff: noqa: E402 - torch reads the environment when it is imported
+
 import argparse
 import json
 import os

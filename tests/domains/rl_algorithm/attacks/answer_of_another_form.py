@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: answer_of_another_form
 # tries: to have the stub answer with float64 gradients and arrays that nobody asked for
 # expect: candidate_error: Expected policy_loss to be answered with loss, gradient
