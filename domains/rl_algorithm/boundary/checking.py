@@ -2,7 +2,7 @@
 
 An answer comes from a process that may be hostile, so it is held to its form number by number before anything is done
 with it: type, shape, finiteness. What it means is not judged: any finite gradient of the log-probabilities is a
-direction that the candidate may choose. Its size is for the trainer to bound (training/loop.py).
+direction that the candidate may choose. Its size is bounded by `clipped`, so that nothing is won by it.
 """
 
 from __future__ import annotations
@@ -128,3 +128,14 @@ def _check_finite(array: np.ndarray, dtype: str, what: str) -> None:
         f"Expected {what} to be finite, also outside the mask, but {int((~finite).sum())} of {array.size} are not; "
         f"the first is {array[first]} at [{place}]."
     )
+
+
+def clipped(gradient: np.ndarray, max_norm: float) -> np.ndarray:
+    """The gradient, scaled down to this Euclidean norm over all its entries where it is longer.
+
+    In float64, since squares of float32 gradients overflow from 1e19 on, and an infinite norm would turn a huge
+    gradient into none.
+    """
+    exact = gradient.astype(np.float64)
+    norm = float(np.sqrt(np.square(exact).sum()))
+    return gradient if norm <= max_norm else (exact * (max_norm / norm)).astype(gradient.dtype)

@@ -1,4 +1,4 @@
-"""What the trainer takes of an answer, whatever arrays come."""
+"""What the trainer takes of an answer, whatever arrays come, and what it makes of a gradient of any size."""
 
 import numpy as np
 import pytest
@@ -79,6 +79,28 @@ def test_metrics_that_will_do_come_out_as_they_went_in(told):
 def test_a_full_set_of_metrics_goes_over():
     told = {f"{letter}{'x' * 23}": float(number) for number, letter in enumerate("abcdef")}
     assert metrics.unpack(*metrics.pack(told)) == told
+
+
+@given(
+    arrays_of.arrays(np.float32, (3, 4), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)),
+    st.floats(1e-3, 1e3),
+)
+def test_no_finite_gradient_is_longer_than_its_bound_once_clipped_and_short_ones_are_as_they_were(gradient, bound):
+    came = checking.clipped(gradient, bound)
+    norm = np.linalg.norm(gradient.astype(np.float64))
+    assert came.dtype == np.float32
+    if norm <= bound:
+        assert came is gradient
+    else:
+        assert np.linalg.norm(came.astype(np.float64)) == pytest.approx(bound, rel=1e-5)
+        assert np.allclose(came, gradient.astype(np.float64) * (bound / norm), rtol=1e-5, atol=1e-30)
+
+
+def test_only_the_direction_of_a_huge_gradient_counts():
+    gradient = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    wanted = checking.clipped(gradient * np.float32(2.0**10), 1.0)
+    for power in (60, 100, 120):  # squares of the last overflow in float32
+        assert np.array_equal(checking.clipped(gradient * np.float32(2.0**power), 1.0), wanted)
 
 
 def test_a_batch_goes_over_in_the_types_that_are_documented():

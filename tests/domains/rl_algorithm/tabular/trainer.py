@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parent), sys.argv[1] + "/channel"]
+from boundary.checking import clipped
 from boundary.remote import RemoteAlgorithm
 
 PROMPTS, SAMPLES, LENGTH, LETTERS = 4, 8, 3, 5
@@ -46,12 +47,6 @@ def sample(table, words, random):
     return letters, batch
 
 
-def bounded(gradient):
-    """With a norm of at most 1, in float64, where the squares of the largest float32 have room."""
-    exact = gradient.astype(np.float64)
-    return exact / max(1.0, np.linalg.norm(exact))
-
-
 def descend(table, prompts, letters, gradient):
     """One step of d loss / d table, which is d loss / d logp times (one hot - chances)."""
     chances = np.exp(logps_of(table))[prompts]
@@ -83,7 +78,7 @@ def main():
             answer = algorithm.loss(
                 logp.astype(np.float32), info["old_logp"], reference[rows], advantages[rows], info["mask"], info
             )
-            descend(table, info["group_ids"], letters[rows], bounded(answer.gradient))
+            descend(table, info["group_ids"], letters[rows], clipped(answer.gradient, 1.0))
         if step % sizes["evaluate_every"] == 0:
             curve.append(pass_at_1(table, words))
     result = {"table": table.tolist(), "curve": curve, "calls": algorithm.calls, "pass_at_1": pass_at_1(table, words)}
