@@ -1,4 +1,4 @@
-"""A whole campaign on rl_algorithm through a real client: GRPO without its clip to start from, and short runs."""
+"""A whole campaign on rl_algorithm through a real client: GRPO without its clip to start from, under stress alone."""
 
 import json
 import re
@@ -18,13 +18,13 @@ SEEDS = 8
 
 
 def handicapped(folder: Path) -> Path:
-    """The domain under stress alone, with fewer steps and seeds, and a baseline that clips nothing."""
+    """The domain under stress alone, with fewer seeds, and a baseline that clips nothing."""
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
     changes = {
         folder / "baseline" / "algorithm.py": [(re.escape(CLIPPED), "clipped = unclipped")],
         folder / "domain.toml": [
             (r'regimes = "on_policy stress flipped"', 'regimes = "stress"'),
-            (r"(?m)^stress_steps = 30$", "stress_steps = 20\ncurve_points = 2"),
+            (r"(?m)^stress_steps = 30$", "stress_steps = 30\ncurve_points = 2"),
             (r"(?m)^baseline_seeds = 3$", "baseline_seeds = 1"),
             (r"(?m)^seeds_per_run = 3$", "seeds_per_run = 2"),
             (r"(?m)^candidate_cpu_seconds = 30$", "candidate_cpu_seconds = 15"),
