@@ -134,7 +134,7 @@ def _learnt(result: dict[str, Any]) -> str:
     """What an honest analyst takes from a result: a gain only where the interval says so."""
     if result.get("score") is None:
         return result["reason"][:200]
-    metrics = result.get("metrics", {})
+    metrics = _metrics(result)
     low, high = metrics.get("gain_low"), metrics.get("gain_high")
     if low is None or high is None:
         return f"gain {result['score']:+.3f}, no interval."
@@ -168,8 +168,14 @@ async def campaign(client: Client, domain: str, seeds: int) -> dict[str, Any]:
     }
 
 
+def _metrics(result: dict[str, Any]) -> dict[str, float]:
+    """Of the run that scored, which is the last; none where there were too many to tell each in full."""
+    return result["runs"][-1].get("metrics", {}) if result["outcome"] == "scored" else {}
+
+
 def _short(result: dict[str, Any]) -> dict[str, Any]:
-    return {name: result[name] for name in ("node", "outcome", "score", "reason", "metrics") if name in result}
+    told = {name: result[name] for name in ("node", "outcome", "score", "reason") if name in result}
+    return told | {"metrics": _metrics(result)}
 
 
 async def main() -> None:
