@@ -60,7 +60,11 @@ def test_a_scripted_agent_finds_the_clip_again_and_shows_it_with_eight_paired_se
         assert entry["outcome"] == "scored", entry
         metrics = entry["metrics"]
         assert entry["score"] == pytest.approx(metrics["gain"])
-        assert metrics["gain_low"] < metrics["gain"] < metrics["gain_high"], "the interval of its two runs"
+        ends = [
+            metrics.get(name, metrics["gain"]) for name in ("gain_low", "gain_high")
+        ]  # none where both gained the same
+        assert ends[0] <= metrics["gain"] <= ends[1]
+    assert any("gain_low" in entry["metrics"] for entry in told["candidates"].values())
     best = max(told["candidates"].values(), key=lambda entry: entry["score"])
     assert told["promoted"] == best["node"]
     assert any("no epsilon: " in json.dumps(lesson) for lesson in told["lessons"]), "what was learnt is at hand"
