@@ -75,7 +75,11 @@ def _metric(name: str, value: float, known: Baseline | None, y: float) -> list[s
         gap = value - known.partner
         good = name.startswith(HIGHER_IS_BETTER) and abs(gap) > 5e-4
         kind = ("better" if gap > 0 else "worse") if good else ""
-        figures += [(480, plain(known.same_seed), ""), (600, plain(known.mean), ""), (680, plain(known.sd), "")]
+        figures += [
+            (480, plain(known.same_seed), ""),
+            (600, plain(known.mean), ""),
+            (680, plain(known.sd) if known.seeds > 1 else "", ""),
+        ]
         figures += [(760, str(known.seeds), ""), (860, signed(gap), kind)]
     return [
         f'<path class="grid" d="M{MARGIN} {y + 6}h{WIDTH}"/>',
