@@ -74,16 +74,18 @@ def train(
     points = curve_steps(regime)
     curve = [(0, warm.pass_at_1)]
     on_step(0, {"pass@1": warm.pass_at_1, "entropy": warm.entropy, "length": warm.length})
-    shares: list[float] = []
+    last, shares = warm, list[float]()
     for step in range(regime.steps):
         sampled = trainer.sample(step)
         updates = trainer.update(sampled)
         shares.append(updates.clip_fraction)
         told = measurements(sampled, updates)
+        if step + 1 == regime.steps:
+            last = evaluator.full(model)
         if step + 1 in points:
-            last = evaluator.full(model) if step + 1 == regime.steps else None
-            curve.append((step + 1, last.pass_at_1 if last else evaluator.pass_at_1(model)))
-            told["pass@1"] = curve[-1][1]
+            share = last.pass_at_1 if step + 1 == regime.steps else evaluator.pass_at_1(model)
+            curve.append((step + 1, share))
+            told["pass@1"] = share
         if step + 1 == third(regime):
             told["third.gain"] = curve[-1][1] - warm.pass_at_1
         on_step(step + 1, told)
