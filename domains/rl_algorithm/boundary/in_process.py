@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from training.algorithm import Answer
 
-from .candidate_side import CandidateSide
-from .checking import Arrays, batch_arrays, checked_advantages, checked_loss, loss_arrays
+from boundary.candidate_side import CandidateSide
+from boundary.checking import Arrays, batch_arrays, checked_advantages, checked_loss, loss_arrays
 
 
 class InProcessAlgorithm:

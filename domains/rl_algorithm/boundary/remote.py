@@ -13,7 +13,7 @@ import channel  # pyright: ignore[reportMissingImports] -- laid beside the train
 import numpy as np
 from training.algorithm import Answer, Refused
 
-from .checking import Arrays, batch_arrays, checked_advantages, checked_loss, loss_arrays
+from boundary.checking import Arrays, batch_arrays, checked_advantages, checked_loss, loss_arrays
 
 START_SECONDS = 120.0
 """Wall time for the import of torch and of the candidate on a busy machine."""
