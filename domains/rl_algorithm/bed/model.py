@@ -96,8 +96,11 @@ def repeated(cache: Cache, times: int) -> Cache:
 
 
 def answer_logits(model: Decoder, prompts: Tensor, answers: Tensor) -> Tensor:
-    """Logits for each token of the answers, (B, T, characters). `prompts` (P, PROMPT_WIDTH), `answers` (B, T) with those
-    to one prompt side by side; a prompt is computed once for all its answers."""
+    """Logits for each token of the answers, (B, T, characters).
+
+    `prompts` (P, PROMPT_WIDTH), `answers` (B, T) with those to one prompt side by side; a prompt is computed once for
+    all its answers.
+    """
     samples = len(answers) // len(prompts)
     first, cache = model(prompts)
     first = first[:, -1:].repeat_interleave(samples, 0)

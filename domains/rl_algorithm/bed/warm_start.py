@@ -7,8 +7,6 @@ that all runs everywhere start from the same weights. Another processor may roun
 with the same command; a raise of domain.version belongs to a new file.
 """
 
-# ruff: noqa: E402 - imported from its own folder
-
 from __future__ import annotations
 
 import argparse
@@ -24,9 +22,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
+
 from bed.demonstrations import demonstrations
 from bed.model import Decoder, answer_logits, load
-from torch.nn.functional import cross_entropy
 
 FILE = Path(__file__).parent / "warm_start.npz"
 STEPS = 1200

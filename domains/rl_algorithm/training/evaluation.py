@@ -3,6 +3,8 @@ that decide what is sampled are the run's own: they do not depend on what traini
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from bed.model import Decoder, answer_logits
@@ -16,24 +18,25 @@ from training.runs import Evaluation
 class Evaluator:
     """The held-out prompts of a run, the same before, during and after it."""
 
-    def __init__(self, reference: Decoder, prompts: int, seed: int) -> None:
+    def __init__(self, reference: Decoder, prompts: int, seeds: Sequence[int]) -> None:
         self._reference = reference
-        self._seed = seed
-        self._questions = draw(prompts, np.random.default_rng([seed, 1]), held_out=True)
+        rng = np.random.default_rng(seeds)
+        self._seed = int(rng.integers(2**63))
+        self._questions = draw(prompts, rng, held_out=True)
         self._prompts = torch.from_numpy(encode_prompts(self._questions))
 
     def pass_at_1(self, model: Decoder) -> float:
         """Share of the sampled answers that are right."""
-        return float(rewards(self._questions, self._sampled(model)).mean())
+        return float(rewards(self._questions, self._sampled(model)).mean(dtype=np.float64))
 
     def full(self, model: Decoder) -> Evaluation:
         """Everything that is measured at the ends of a run."""
         answers = self._sampled(model)
         right = rewards(self._questions, answers)
         return Evaluation(
-            pass_at_1=float(right.mean()),
-            greedy=float(rewards(self._questions, answer(model, self._prompts)).mean()),
-            by_task={task: float(right[self._of(task)].mean()) for task in TASKS},
+            pass_at_1=float(right.mean(dtype=np.float64)),
+            greedy=float(rewards(self._questions, answer(model, self._prompts)).mean(dtype=np.float64)),
+            by_task={task: float(right[self._of(task)].mean(dtype=np.float64)) for task in TASKS},
             entropy=float(answers.entropy.sum() / answers.mask.sum()),
             kl=divergence(model, self._reference, self._prompts, answers),
             length=float(answers.mask.sum(dim=1).mean()),

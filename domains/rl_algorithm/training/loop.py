@@ -5,15 +5,16 @@ log-probabilities of each minibatch, and takes it through the model. The candida
 clipped by their global norm and AdamW divides the rest by its size, so that nothing is won by a larger loss; without
 weight decay a gradient of zero leaves the weights as they are, to the bit.
 
-Everything random comes from the seed, and of the clock nothing is used: a run can be repeated to the bit on one kind
-of processor with one thread.
+Everything random comes from the seeds, and of the clock nothing is used: a run can be repeated to the bit on one kind
+of processor with one thread. The candidate knows the seed of a run but not the hidden one: with it, it could tell which
+rewards are flipped.
 """
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,9 +23,10 @@ import torch.nn.functional as functional
 from bed.model import Decoder, answer_logits
 from bed.sampling import Answers, answer
 from bed.tasks import draw, encode_prompts
+from boundary.checking import clipped
 from torch import Tensor
 
-from training.algorithm import Algorithm, Answer, Refused
+from training.algorithm import Algorithm, Answer
 from training.evaluation import Evaluator, rewards
 from training.regimes import Regime
 from training.runs import Run
@@ -34,6 +36,9 @@ GRADIENT_NORM = 1.0
 
 CLIP = 0.2
 """A token is counted as clipped where its ratio is further from 1; a measurement, whatever the candidate does."""
+
+MOST_METRICS = 6
+"""Of the candidate's own that are told; a line of progress has room for 16 fields."""
 
 OnStep = Callable[[int, dict[str, float]], None]
 """Called with the steps done, from 0, and what is known then."""
@@ -57,20 +62,23 @@ class Updates(NamedTuple):
     metrics: dict[str, float]
 
 
-def train(model: Decoder, algorithm: Algorithm, regime: Regime, seed: int, on_step: OnStep) -> Run:
-    """Train the model in place. Raises Refused for gradients that cannot be used, and whatever the algorithm raises."""
+def train(
+    model: Decoder, algorithm: Algorithm, regime: Regime, seed: int, on_step: OnStep, hidden_seed: int = 0
+) -> Run:
+    """Train the model in place. `seed` names the run and is told to the candidate; raises what the algorithm raises."""
     began = time.process_time()
-    trainer = Trainer(model, algorithm, regime, seed)
-    evaluator = Evaluator(trainer.reference, regime.evaluation_prompts, seed)
+    algorithm.begin(seed)
+    trainer = Trainer(model, algorithm, regime, (hidden_seed, seed, 0))
+    evaluator = Evaluator(trainer.reference, regime.evaluation_prompts, (hidden_seed, seed, 1))
     warm = evaluator.full(model)
     points = curve_steps(regime)
     curve = [(0, warm.pass_at_1)]
     on_step(0, {"pass@1": warm.pass_at_1, "entropy": warm.entropy, "length": warm.length})
-    clipped: list[float] = []
+    shares: list[float] = []
     for step in range(regime.steps):
         sampled = trainer.sample(step)
         updates = trainer.update(sampled)
-        clipped.append(updates.clip_fraction)
+        shares.append(updates.clip_fraction)
         told = measurements(sampled, updates)
         if step + 1 in points:
             curve.append((step + 1, evaluator.pass_at_1(model)))
@@ -89,7 +97,7 @@ def train(model: Decoder, algorithm: Algorithm, regime: Regime, seed: int, on_st
         by_task=last.by_task,
         entropy=last.entropy,
         kl=last.kl,
-        clip_fraction=float(np.mean(clipped)),
+        clip_fraction=float(np.mean(shares)),
         length=last.length,
         length_start=warm.length,
         warm=warm,
@@ -100,14 +108,14 @@ def train(model: Decoder, algorithm: Algorithm, regime: Regime, seed: int, on_st
 class Trainer:
     """The model, its optimiser and all that is drawn for one run."""
 
-    def __init__(self, model: Decoder, algorithm: Algorithm, regime: Regime, seed: int) -> None:
+    def __init__(self, model: Decoder, algorithm: Algorithm, regime: Regime, seeds: Sequence[int]) -> None:
         self.reference = copy.deepcopy(model).requires_grad_(False)
         self._model = model
         self._algorithm = algorithm
         self._regime = regime
         self._optimiser = torch.optim.AdamW(model.parameters(), lr=regime.learning_rate, weight_decay=0.0)
-        self._rng = np.random.default_rng([seed, 0])
-        self._generator = torch.Generator().manual_seed(seed + 2**32)
+        self._rng = np.random.default_rng(seeds)
+        self._generator = torch.Generator().manual_seed(int(self._rng.integers(2**63)))
 
     def sample(self, step: int) -> Sampled:
         """Answers of the model as it is, with their rewards."""
@@ -137,17 +145,17 @@ class Trainer:
         regime = self._regime
         advantages = self._algorithm.advantages(_copied(sampled.batch))
         losses: list[Answer] = []
-        clipped: list[float] = []
+        shares: list[float] = []
         for _ in range(regime.epochs):
             for groups in np.split(self._rng.permutation(regime.prompts), regime.minibatches):
                 rows = (groups[:, None] * regime.samples + np.arange(regime.samples)).ravel()
                 logp = self._logp(sampled, groups, rows)
                 old_logp, mask = sampled.batch["old_logp"][rows], sampled.batch["mask"][rows]
-                clipped.append(share_clipped(logp.detach().numpy(), old_logp, mask))
+                shares.append(share_clipped(logp.detach().numpy(), old_logp, mask))
                 losses.append(self._ask(sampled, advantages, logp, rows))
                 self._descend(logp, losses[-1].gradient * mask)
-        metrics = {f"candidate/{name}": value for name, value in losses[-1].metrics.items()}
-        return Updates(float(np.mean([one.loss for one in losses])), float(np.mean(clipped)), metrics)
+        metrics = {f"candidate/{name}": value for name, value in list(losses[-1].metrics.items())[:MOST_METRICS]}
+        return Updates(float(np.mean([one.loss for one in losses])), float(np.mean(shares)), metrics)
 
     def _logp(self, sampled: Sampled, groups: np.ndarray, rows: np.ndarray) -> Tensor:
         prompts, answers = sampled.prompts, sampled.answers
@@ -166,7 +174,7 @@ class Trainer:
 
     def _descend(self, logp: Tensor, gradient: np.ndarray) -> None:
         self._optimiser.zero_grad()
-        logp.backward(torch.from_numpy(bounded(gradient)))
+        logp.backward(torch.from_numpy(clipped(gradient, GRADIENT_NORM)))
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), GRADIENT_NORM, error_if_nonfinite=True)
         self._optimiser.step()
 
@@ -178,15 +186,6 @@ def token_logp(model: Decoder, prompts: Tensor, tokens: Tensor, mask: Tensor) ->
     logps = answer_logits(model, prompts, tokens[:, :longest]).log_softmax(-1)
     chosen = logps.gather(-1, tokens[:, :longest].unsqueeze(-1)).squeeze(-1) * mask[:, :longest]
     return functional.pad(chosen, (0, mask.shape[1] - longest))
-
-
-def bounded(gradient: np.ndarray) -> np.ndarray:
-    """The gradient with a norm of at most GRADIENT_NORM, float32; the norm is taken in float64, where the squares of
-    the largest float32 have room. Raises Refused where a number is not finite."""
-    if not np.isfinite(gradient).all():
-        raise Refused("Expected a finite gradient of the loss, but some of it is not. Bound ratios and divisors.")
-    norm = float(np.linalg.norm(gradient.astype(np.float64)))
-    return (gradient * min(1.0, GRADIENT_NORM / max(norm, 1e-30))).astype(np.float32)
 
 
 def share_clipped(logp: np.ndarray, old_logp: np.ndarray, mask: np.ndarray) -> float:
