@@ -99,7 +99,7 @@ def measure(options):
         child = start_stub(Path(folder))
         try:
             remote = Side(RemoteAlgorithm(), settings, (os.getpid(), child.pid))
-            beside = Side(InProcessAlgorithm(BASELINE), settings, (os.getpid(),))
+            beside = Side(InProcessAlgorithm(BASELINE, own_random_numbers=False), settings, (os.getpid(),))
             rounds = []
             for turn in range(options.rounds + 1):
                 first, second = (remote, beside) if turn % 2 else (beside, remote)
