@@ -94,8 +94,8 @@ def test_an_attack_comes_to_what_it_says(attack, shooting_range, honest):
 
 
 def test_what_a_trainer_draws_comes_from_a_key_that_no_candidate_has(shooting_range):
-    """In two workspaces a candidate is told the same of its run, byte for byte, and meets other samples; so nothing that
-    it is told can tell it which prompts come or which rewards are flipped."""
+    """In two workspaces a candidate is told the same of its run, byte for byte, and meets other samples; so nothing of
+    that can tell it which prompts come or which rewards are flipped."""
     look = """
     import os
     def compute_advantages(batch):
