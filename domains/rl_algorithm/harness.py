@@ -12,6 +12,7 @@ It measures and judges nothing: scores are the evaluator's. By hand there is ben
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -24,17 +25,23 @@ sys.path.insert(0, str(JOB / "channel"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
-from boundary.remote import RemoteAlgorithm
+from boundary.remote import CALL_SECONDS, RemoteAlgorithm
 from training.series import Settings, run_all
 
 
 def main() -> None:
-    """Train for one job folder."""
+    """Train for one job folder. Parameters of the stage: `call_seconds` (30) and `candidate_seconds` (no bound), wall
+    time of a call and of all calls together; and those of series.py and regimes.py."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     params = json.loads((JOB / "params.json").read_text())
     settings = Settings.read(params)
-    run_all(RemoteAlgorithm(), settings, JOB / "out")
+    parameters = params["parameters"]
+    algorithm = RemoteAlgorithm(
+        call_seconds=float(parameters.get("call_seconds", CALL_SECONDS)),
+        seconds_in_all=float(parameters.get("candidate_seconds", math.inf)),
+    )
+    run_all(algorithm, settings, JOB / "out")
 
 
 if __name__ == "__main__":

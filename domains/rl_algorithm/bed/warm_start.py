@@ -74,7 +74,7 @@ def store(model: Decoder, path: Path, command: str, seed: int) -> None:
 
 def main() -> None:
     """Learn and store."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Trains the weights that every run starts from.")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=FILE)
