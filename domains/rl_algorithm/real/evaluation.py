@@ -1,17 +1,18 @@
 """How good a model is on held-out problems: sampled pass@1, greedy accuracy, entropy, distance from the warm start.
 
-No algorithm is asked here, and the generator of samples is this module's own: an evaluation does not move what the training
-draws, and every evaluation draws the same numbers.
+No algorithm is asked here, and the generator of samples is this module's own: an evaluation does not move what the
+training draws, and every evaluation draws the same numbers.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
+from training.runs import Evaluation
 
 from real.checking import Checker
 from real.problems import Problem
@@ -19,29 +20,16 @@ from real.problems import Problem
 SEED = 20_251_113
 
 
-class Measured(NamedTuple):
-    """One evaluation; all over the same problems."""
-
-    pass_at_1: float
-    """Mean over problems and samples."""
-    greedy: float
-    by_task: dict[str, float]
-    """pass@1 of each task."""
-    entropy: float
-    """Mean over the sampled tokens, in nats."""
-    kl: float
-    """Mean over the sampled tokens of log policy - log reference, in nats: of samples of the policy, so an unbiased
-    estimate of KL(policy || reference) per token. Noise can make it negative."""
-    length: float
-    """Mean of tokens in a sample."""
-
-
-def evaluate(trainer: Any, problems: Sequence[Problem], checker: Checker, samples: int, batch: int) -> Measured:
+def evaluate(trainer: Any, problems: Sequence[Problem], checker: Checker, samples: int, batch: int) -> Evaluation:
     """Ask every problem `samples` times at the temperature of training, and once greedily.
 
     Args:
         trainer: a `CandidateGRPOTrainer`, for its model, reference, tokenizer and form of prompts.
         batch: completions at a time.
+
+    Entropy and KL to the reference are means over the sampled tokens; the KL is that of log policy - log reference at
+    the tokens themselves, an unbiased estimate, so noise can make it negative. Over a whole vocabulary of 150,000 the
+    sum that the bed takes would need all logits.
     """
     model = trainer.model
     with evaluating(model), torch.no_grad():
@@ -53,7 +41,7 @@ def evaluate(trainer: Any, problems: Sequence[Problem], checker: Checker, sample
     right = np.concatenate([part.right for part in drawn])
     tasks = np.asarray([problem.task for problem in problems for _ in range(samples)])
     tokens = max(1.0, sum(part.tokens for part in drawn))
-    return Measured(
+    return Evaluation(
         pass_at_1=float(right.mean()),
         greedy=float(np.mean(greedy)),
         by_task={str(task): float(right[tasks == task].mean()) for task in np.unique(tasks)},
@@ -91,7 +79,7 @@ def _rewards(trainer: Any, completion: Any, mask: Any, problems: Sequence[Proble
 
 
 def _generate(trainer: Any, problems: Sequence[Problem], do_sample: bool) -> tuple[torch.Tensor, ...]:
-    """(prompt, prompt mask, completion, completion mask), each (batch, length); a completion ends with its first end."""
+    """(prompt, its mask, completion, its mask), each (batch, length); a completion ends with its first end."""
     tokenizer = trainer.processing_class
     told = [trainer.form_prompt(problem.prompt) for problem in problems]
     lists, _, _ = trainer._tokenize_prompts(told)
@@ -112,19 +100,15 @@ def _generate(trainer: Any, problems: Sequence[Problem], do_sample: bool) -> tup
 
 @contextlib.contextmanager
 def evaluating(model: Any) -> Iterator[None]:
-    """No dropout, no gradient checkpoints, and this module's own random numbers meanwhile."""
+    """No dropout, and this module's own random numbers meanwhile."""
     devices = [model.device] if model.device.type == "cuda" else []
-    was_training, checkpoints = model.training, getattr(model, "is_gradient_checkpointing", False)
+    was_training = model.training
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(SEED)
         model.eval()
-        if checkpoints:
-            model.gradient_checkpointing_disable()
         try:
             yield
         finally:
-            if checkpoints:
-                model.gradient_checkpointing_enable()
             model.train(was_training)
 
 

@@ -8,52 +8,24 @@ d loss / d logp, and that is all that reaches the parameters:
 
 Three things differ from the parent on purpose. Every rollout has old log-probabilities, entropies and reference
 log-probabilities, which TRL leaves out where its own loss does not read them. Minibatches are made of whole groups in
-random order, where TRL mixes rows, so that samples of a group stay neighbours. And d loss / d logp is clipped by its global
-norm before the parameters' gradient is, so that no algorithm gains by the scale of its loss.
+random order, where TRL mixes rows, so that samples of a group stay neighbours. And d loss / d logp is clipped by its
+global norm before the parameters' gradient is, so that no algorithm gains by the scale of its loss.
 
 What it is not: for several processes, vLLM, tools or images; the candidate's loss is of one minibatch in one process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from boundary.checking import clipped
+from training.algorithm import Algorithm, Answer
 from trl import GRPOTrainer
 
 CLIP = 0.2
-"""A token counts as clipped where its ratio is further from 1, whatever the algorithm does about it."""
-
-
-class Answer(Protocol):
-    """What an algorithm says of a minibatch."""
-
-    loss: float
-    gradient: np.ndarray
-    """(batch, length), d loss / d logp."""
-    metrics: Mapping[str, float]
-
-
-class Algorithm(Protocol):
-    """A candidate, wherever it runs."""
-
-    def advantages(self, batch: dict[str, np.ndarray]) -> np.ndarray:
-        """(batch,) or (batch, length), of a whole rollout."""
-        ...
-
-    def loss(
-        self,
-        logp: np.ndarray,
-        old_logp: np.ndarray,
-        ref_logp: np.ndarray,
-        advantages: np.ndarray,
-        mask: np.ndarray,
-        info: dict[str, np.ndarray],
-    ) -> Answer:
-        """Loss and gradient of a minibatch; all but `advantages` are (batch, length)."""
-        ...
+"""As on the bed: a token counts as clipped where its ratio is further from 1, whatever the algorithm does about it."""
 
 
 class Update(NamedTuple):
@@ -65,12 +37,22 @@ class Update(NamedTuple):
     length: float
     gradient_norm: float
     """Of d loss / d logp, before it was clipped."""
+    told: dict[str, float]
+    """What the candidate says of it; shown, and judged by nobody."""
 
 
 class CandidateGRPOTrainer(GRPOTrainer):
     """GRPO whose algorithm is asked instead of known."""
 
-    def __init__(self, *args: Any, algorithm: Algorithm, rollouts: int, max_gradient: float = 1.0, **kwargs: Any):
+    def __init__(
+        self,
+        *args: Any,
+        algorithm: Algorithm,
+        rollouts: int,
+        max_gradient: float = 1.0,
+        chat: bool = False,
+        **kwargs: Any,
+    ) -> None:
         """As the parent, whose `args.beta` has to be over 0: it then keeps a reference model, and nothing else is made
         of it here.
 
@@ -78,6 +60,7 @@ class CandidateGRPOTrainer(GRPOTrainer):
             algorithm: who is asked.
             rollouts: of the whole run, for `total_steps`.
             max_gradient: global norm that d loss / d logp is clipped to.
+            chat: whether prompts go through the chat template.
         """
         super().__init__(*args, **kwargs)
         if self.accelerator.num_processes != 1 or self.use_vllm:
@@ -92,19 +75,28 @@ class CandidateGRPOTrainer(GRPOTrainer):
         self.algorithm = algorithm
         self.rollouts = rollouts
         self.max_gradient = max_gradient
+        self.chat = chat
         self.rollout = -1
         """Number of the present one."""
         self.updates: list[Update] = []
+        self.rewards: list[float] = []
+        """Mean of each rollout."""
         self._rewards: torch.Tensor | None = None
+        self._whole: dict[str, Any] = {}
         self._scored: tuple[torch.Tensor, torch.Tensor] | None = None
         self._scoring = False
         self._order = torch.Generator().manual_seed(self.args.seed)
+
+    def form_prompt(self, prompt: str) -> str | list[dict[str, str]]:
+        """A prompt as the parent takes it."""
+        return [{"role": "user", "content": prompt}] if self.chat else prompt
 
     # A rollout
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         rewards = super()._calculate_rewards(*args, **kwargs)
         self._rewards = rewards.nansum(dim=1)
+        self.rewards.append(float(self._rewards.mean()))
         return rewards
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -150,11 +142,8 @@ class CandidateGRPOTrainer(GRPOTrainer):
             )
 
     def _advantages(self, output: dict[str, Any]) -> torch.Tensor:
-        found = self.algorithm.advantages(self._told(output))
-        mask = output["completion_mask"]
-        if found.shape not in ((mask.shape[0],), tuple(mask.shape)) or not np.isfinite(found).all():
-            raise ValueError(f"Expected finite advantages for {tuple(mask.shape)} tokens, but got shape {found.shape}.")
-        return torch.from_numpy(np.ascontiguousarray(found, dtype=np.float32)).to(mask.device)
+        found = np.ascontiguousarray(self.algorithm.advantages(self._told(output)), dtype=np.float32)
+        return torch.from_numpy(found).to(output["completion_mask"].device)
 
     def _told(self, rows: dict[str, Any]) -> dict[str, np.ndarray]:
         """What an algorithm is told of some rows; positions outside the mask are zeros."""
@@ -217,42 +206,28 @@ class CandidateGRPOTrainer(GRPOTrainer):
             _array(mask),
             self._told(inputs),
         )
-        gradient, norm = clipped(answer.gradient, logp, self.max_gradient)
+        gradient = torch.from_numpy(clipped(answer.gradient, self.max_gradient)).to(logp.device)
         surrogate = (logp * gradient).sum()
         loss = surrogate + (answer.loss - surrogate).detach()
         if auxiliary is not None:
             loss = loss + self.router_aux_loss_coef * auxiliary
         with torch.no_grad():
-            self._note(answer.loss, norm, logp, old, entropy, mask)
+            self._note(answer, logp, old, entropy, mask)
         return loss / self.current_gradient_accumulation_steps
 
-    def _note(self, loss: float, norm: float, logp: Any, old: Any, entropy: Any, mask: Any) -> None:
+    def _note(self, answer: Answer, logp: Any, old: Any, entropy: Any, mask: Any) -> None:
         tokens = mask.sum().clamp(min=1)
         ratio = torch.exp(logp - old)
-        update = Update(
-            loss=float(loss),
-            clip_fraction=float((((ratio - 1).abs() > CLIP) * mask).sum() / tokens),
-            entropy=float((entropy.float() * mask).sum() / tokens),
-            length=float(mask.sum(dim=1).mean()),
-            gradient_norm=norm,
+        self.updates.append(
+            Update(
+                loss=answer.loss,
+                clip_fraction=float((((ratio - 1).abs() > CLIP) * mask).sum() / tokens),
+                entropy=float((entropy.float() * mask).sum() / tokens),
+                length=float(mask.sum(dim=1).mean()),
+                gradient_norm=float(np.linalg.norm(answer.gradient.astype(np.float64))),
+                told=answer.metrics,
+            )
         )
-        self.updates.append(update)
-        for name, value in update._asdict().items():
-            self._metrics["train"][f"candidate/{name}"].append(value)
-
-
-def clipped(gradient: np.ndarray, like: torch.Tensor, most: float) -> tuple[torch.Tensor, float]:
-    """d loss / d logp on the device of `like`, scaled down to the global norm `most` where it has more, and its norm.
-
-    Raises:
-        ValueError: it is not finite, or not of the shape (batch, length) of `like`.
-    """
-    if gradient.shape != tuple(like.shape) or not np.isfinite(gradient).all():
-        raise ValueError(f"Expected finite gradients of shape {tuple(like.shape)}, but got {gradient.shape}.")
-    norm = float(np.sqrt(np.sum(np.square(gradient, dtype=np.float64))))
-    scale = min(1.0, most / norm) if norm > 0 else 1.0
-    scaled = np.ascontiguousarray(gradient * np.float32(scale), dtype=np.float32)
-    return torch.from_numpy(scaled).to(like.device), norm
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

@@ -1,6 +1,7 @@
 """A Hugging Face model folder: which of its files are wanted, and how it is read without a network.
 
-Only weights as safetensors are read, and no code that a folder may bring: pickled weights and custom models run programs.
+Only weights as safetensors are read, and no code that a folder may bring: pickled weights and custom models run
+programs.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def load(folder: Path, device: str) -> tuple[Any, Any]:
     """
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, padding_side="left")
     if tokenizer.eos_token_id is None:
         raise ValueError("Expected a tokenizer with an end token (eos_token), but it has none. Set one and save it.")

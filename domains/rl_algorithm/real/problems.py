@@ -1,11 +1,11 @@
 """Problems with answers that a program can check, as prepare.py leaves them and the trainer reads them.
 
-A file of problems is JSONL, each line {"prompt": text, "answer": text, "task": name}. Other people's files are read in the
-forms in which they are published:
+A file of problems is JSONL, each line {"prompt": text, "answer": text, "task": name}. Other people's files are read in
+the forms in which they are published:
 
     GSM8K (arXiv 2110.14168)   {"question", "answer"}, the answer behind "####"; JSONL, or Parquet of the Hub
-    MATH (arXiv 2103.03874)    {"problem", "solution", "type"}, the answer in the last \\boxed{} of the solution; one JSON
-                               file a problem, JSONL, or Parquet
+    MATH (arXiv 2103.03874)    {"problem", "solution", "type"}, the answer in the last \\boxed{} of the solution; one
+                               JSON file a problem, JSONL, or Parquet
     your own                   {"prompt", "answer"} and, if you like, "task"
 """
 
@@ -96,7 +96,7 @@ def of_row(row: Mapping[str, Any], instruction: str, file: Path) -> Problem:
             if isinstance(answer, str) and answer:
                 return Problem(problem + instruction, answer, str(row.get("type") or row.get("subject") or "math"))
     raise ValueError(
-        f"Expected a row of GSM8K (question, answer with ####), of MATH (problem, solution with \\boxed) or of your own "
+        "Expected a row of GSM8K (question, answer with ####), of MATH (problem, solution with \\boxed) or of your own "
         f"(prompt, answer) in {file}, but got {str(dict(row))[:300]}."
     )
 
