@@ -1,4 +1,4 @@
-"""What a trainer asks of a reinforcement-learning algorithm, and the checks of what it answers; numpy only.
+"""The arrays that go to a candidate, and the checks of those that come back; numpy only.
 
 An answer comes from a process that may be hostile, so it is held to its form number by number before anything is done
 with it: type, shape, finiteness. What it means is not judged: any finite gradient of the log-probabilities is a
@@ -8,9 +8,10 @@ direction that the candidate may choose. Clip it with `clipped`, so that nothing
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
+from training.algorithm import Answer, Refused
 
 from . import metrics
 
@@ -28,52 +29,6 @@ BATCH_FORM = {
     "total_steps": ("int64", ""),
 }
 """Type and shape of what a batch holds; batch.py says what each means."""
-
-
-class Refused(Exception):
-    """An answer that is not what was asked for; the message says what was expected and what came."""
-
-
-class Answer(NamedTuple):
-    """What `policy_loss` came to on a minibatch of B rows."""
-
-    loss: float
-    gradient: np.ndarray
-    """(B, T) float32, d loss / d logp; 0 where the mask is 0."""
-    metrics: dict[str, float]
-    """At most `MAX_METRICS`, all finite, by names as in `METRIC_NAME`: the candidate's words about itself."""
-
-
-class Algorithm(Protocol):
-    """What a trainer calls."""
-
-    def begin(self, seed: int) -> None:
-        """Start a run of training: the candidate's module is imported anew, so that it remembers nothing of an earlier
-        run, and its random numbers start from `seed`. Give a seed that the candidate may know, never the hidden one.
-        """
-        ...
-
-    def advantages(self, batch: Arrays) -> np.ndarray:
-        """(B,) or (B, T) float32 for a batch as in `BATCH_FORM`, all finite."""
-        ...
-
-    def loss(
-        self,
-        logp: np.ndarray,
-        old_logp: np.ndarray,
-        ref_logp: np.ndarray,
-        advantages: np.ndarray,
-        mask: np.ndarray,
-        info: Arrays,
-    ) -> Answer:
-        """The loss of a minibatch and its gradient.
-
-        Args:
-            logp: (B, T) float32, log-probabilities under the policy now. So are old_logp, ref_logp and mask.
-            advantages: (B,) or (B, T), rows of what `advantages` returned.
-            info: these rows of the batch, as in `BATCH_FORM`.
-        """
-        ...
 
 
 def batch_arrays(batch: Arrays) -> dict[str, np.ndarray]:

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from training.algorithm import Answer
 
 from .candidate_side import CandidateSide
-from .checking import Answer, Arrays, batch_arrays, checked_advantages, checked_loss, loss_arrays
+from .checking import Arrays, batch_arrays, checked_advantages, checked_loss, loss_arrays
 
 
 class InProcessAlgorithm:
-    """A file with the two functions. Answers are held to the same form; what is not, raises `checking.Refused`."""
+    """A file with the two functions. Answers are held to the same form: any other raises `Refused`."""
 
     def __init__(self, path: Path) -> None:
         """Import it.

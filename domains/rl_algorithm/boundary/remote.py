@@ -11,8 +11,9 @@ import time
 
 import channel  # pyright: ignore[reportMissingImports] -- laid beside the trainer by the sandbox
 import numpy as np
+from training.algorithm import Answer, Refused
 
-from .checking import Answer, Arrays, Refused, batch_arrays, checked_advantages, checked_loss, loss_arrays
+from .checking import Arrays, batch_arrays, checked_advantages, checked_loss, loss_arrays
 
 START_SECONDS = 120.0
 """Wall time for the import of torch and of the candidate on a busy machine."""
