@@ -58,6 +58,7 @@ def train(data: Path, algorithm: Algorithm, settings: Settings, seed: int, tell:
     """
     expect_files(data)
     began = _cpu_seconds()
+    algorithm.begin(seed)
     transformers.set_seed(seed)
     device = _device(settings.device)
     model, tokenizer = model_folder.load(data / "model", device)
