@@ -10,14 +10,16 @@ The copy is made where there is none yet; start campaigns with its path. What it
     data/train/problems.jsonl    {"prompt", "answer", "task"}, to learn from
     data/train/held_out.jsonl    the same, for evaluation alone; no prompt is in both
 
-The trainer sees data/train; no candidate does. Files of the model are linked to where they lie (a hard link: no gigabyte is
-copied) where that is on the same disk, else copied; --copy always copies. In a job the folder is mounted, not copied, and
-its hash goes by the first and last megabyte of large files. So do not write into the model's files afterwards.
+The trainer sees data/train; no candidate does. Files of the model are linked to where they lie (hard links: no gigabyte
+is copied) where that is on the same disk, else copied; --copy always copies. In a job the folder is mounted, not copied,
+and its hash goes by the first and last megabyte of large files. So do not write into the model's files afterwards.
 
-Problems come as GSM8K or MATH in their published forms, or as your own {"prompt", "answer"}: see real/problems.py. Which
-are held out is said by the names of files and folders (train, test), else one in ten is, by the hash of its prompt.
-Answers that math-verify cannot read are left out and counted: no completion could be right.
+Problems come as GSM8K or MATH in their published forms, or as your own {"prompt", "answer"}: see real/problems.py. Names
+of files and folders (train, test) say which are held out, else one in ten is, by the hash of its prompt. Answers that
+math-verify cannot read are left out and counted: no completion could be right.
 """
+
+# ruff: noqa: E402 - neighbours are imported once their folder is known
 
 from __future__ import annotations
 
@@ -85,8 +87,10 @@ def gather(paths: Sequence[Path], instruction: str, most_held_out: int) -> dict[
     Raises:
         ValueError: a file is of no known form, or one of the two is empty.
     """
-    from real.checking import Checker
-
+    try:
+        from real.checking import Checker
+    except ImportError as error:
+        raise ValueError(f"Expected math-verify to be installed, but: {error}. Do: pip install math-verify") from error
     checker = Checker()
     parts: dict[str, dict[str, Problem]] = {part: {} for part in PARTS}
     unreadable = 0
@@ -143,7 +147,7 @@ def put_model(train: Path, model: Path, *, copy: bool) -> None:
 
 
 def _put(source: Path, target: Path, *, copy: bool) -> None:
-    if not copy:
+    if not copy and source.stat().st_mode & 0o004:  # whoever runs the sandbox may be another user
         try:
             os.link(source, target)
         except OSError:  # another disk, or a file system without links

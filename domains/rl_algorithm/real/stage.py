@@ -15,7 +15,7 @@ from real.settings import Settings
 
 
 def prepare(job: Path, params: Mapping[str, Any]) -> Settings:
-    """The settings of the stage, once it is known that nothing is missing; cheap, so before the candidate is waited for.
+    """The settings of the stage, once it is known that nothing is missing; cheap, so it can come first.
 
     Raises:
         SystemExit: packages, model or problems are missing, or a setting will not do; it says what to do.

@@ -46,8 +46,10 @@ def _look():
         buffer = ctypes.create_string_buffer(8)
         if _libc.ptrace(16, pid, 0, 0) == 0:  # PTRACE_ATTACH
             print("LEAK: attached to", pid, flush=True)
+
         class Piece(ctypes.Structure):
             _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
+
         mine, theirs = Piece(ctypes.addressof(buffer), 8), Piece(0x400000, 8)
         if _libc.process_vm_readv(pid, ctypes.byref(mine), 1, ctypes.byref(theirs), 1, 0) > 0:
             print("LEAK: read memory of", pid, flush=True)
