@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from training.algorithm import Algorithm
+
 FORMAT = 1
 
 
@@ -62,6 +64,11 @@ class Report:
     candidate_calls: int = 0
     candidate_seconds: float = 0.0
     """Wall seconds that the trainer waited for answers."""
+
+    def count(self, algorithm: Algorithm) -> None:
+        """Take over what calls have cost; an algorithm in this process has none."""
+        self.candidate_calls = getattr(algorithm, "calls", 0)
+        self.candidate_seconds = getattr(algorithm, "seconds", 0.0)
 
     def content(self) -> dict[str, Any]:
         """As runs.json has it."""
