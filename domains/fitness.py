@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, FiniteFloat, model_validator
 
 from ..evolution.models import Metrics
-from ..evolution.relative import Penalty, Term, Yardstick
+from ..evolution.relative import Form, Penalty, Term, Yardstick
 from .section import Name, Parameters, Positive, Section
 from .stages import Stage
 
@@ -16,16 +16,16 @@ Direction = Literal["maximize", "minimize"]
 
 
 class TermSpec(Section):
-    """`[fitness.relative.terms.METRIC]`: how much better a metric is than the baseline's, in its deviations."""
+    """`[fitness.relative.terms.METRIC]`: how much better a metric is than the baseline's."""
 
     direction: Direction
     weight: Positive = 1.0
     """Relative to the other terms."""
-    min_sd: Positive
+    min_sd: Positive | None = None
     """The least standard deviation, in the units of the metric: what counts as noise where the baseline's few seeds
-    happen to agree, and the only one where it ran with one seed."""
+    happen to agree, and the only one where it ran with one seed. Needed by the form `sigmoid`, refused by `gain`."""
     scale: Positive = 2.0
-    """A gain of so many deviations is worth sigmoid(1) = 0.73."""
+    """A gain of so many deviations is worth sigmoid(1) = 0.73; refused by the form `gain`."""
     stages: tuple[Name, ...] = ()
     """Where it counts; empty means at every relative stage."""
 
@@ -43,16 +43,36 @@ class PenaltySpec(Section):
 class RelativeFitness(Section):
     """`[fitness.relative]`: a score relative to what the baseline's seeds came to in the same campaign."""
 
+    form: Form = "sigmoid"
+    """`sigmoid`: gains in deviations of the baseline's seeds, which has 0.5. `gain`: gains in units of the metrics; the
+    baseline has 0."""
     paired: bool = False
     """A run is compared with the baseline's run of the same seed where there is one, else with the mean."""
     terms: Annotated[dict[Name, TermSpec], Field(min_length=1)]
     penalties: dict[Name, PenaltySpec] = {}  # noqa: RUF012 -- pydantic copies it
 
+    @model_validator(mode="after")
+    def _keys_fit_the_form(self) -> Self:
+        for name, term in self.terms.items():
+            if self.form == "sigmoid" and term.min_sd is None:
+                raise ValueError(f"terms.{name}.min_sd: expected one with form = 'sigmoid', but there is none")
+            given = [key for key in ("min_sd", "scale") if key in term.model_fields_set]
+            if self.form == "gain" and given:
+                raise ValueError(
+                    f"terms.{name}.{given[0]}: expected none with form = 'gain', which counts in units of the metric"
+                )
+        return self
+
+    @property
+    def baseline_scores(self) -> float:
+        """What the baseline's mean is worth."""
+        return 0.5 if self.form == "sigmoid" else 0.0
+
     def yardstick(self, stage: str) -> Yardstick:
         """As the score of a stage is computed."""
         return Yardstick(
             terms=tuple(
-                Term(metric, spec.direction == "maximize", spec.weight, spec.min_sd, spec.scale)
+                Term(metric, spec.direction == "maximize", spec.weight, spec.min_sd or 0.0, spec.scale)
                 for metric, spec in self.terms.items()
                 if not spec.stages or stage in spec.stages
             ),
@@ -62,6 +82,7 @@ class RelativeFitness(Section):
                 if not spec.stages or stage in spec.stages
             ),
             paired=self.paired,
+            form=self.form,
         )
 
     @property

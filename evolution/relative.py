@@ -1,9 +1,11 @@
-"""A score relative to the baseline: how much better a candidate is, in deviations of the baseline's own seeds.
+"""A score relative to the baseline: how much better a candidate is, in one of two forms.
 
-score = sum(weight * sigmoid(gain / (scale * max(sd, min_sd)))) / sum(weight) - sum(weight * log2(value / above))
+sigmoid: sum(weight * sigmoid(gain / (scale * max(sd, min_sd)))) / sum(weight) - sum(weight * log2(value / above))
+gain:    sum(weight * gain) / sum(weight)                                      - sum(weight * log2(value / above))
 
-over the terms, and over the penalties whose value is above their bound. The sigmoid keeps one metric from carrying the
-whole score (so published for architectures, arXiv 2603.29640); the baseline's own mean has exactly 0.5.
+over the terms, and over the penalties whose value is above their bound. In deviations of the baseline's own seeds, the
+sigmoid keeps one metric from carrying the whole score (so published for architectures, arXiv 2603.29640); the mean of
+the baseline has exactly 0.5. A gain stays in units of the metric, where these say something; the baseline has 0.
 """
 
 from __future__ import annotations
@@ -13,8 +15,13 @@ import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from .models import Metrics
+
+Form = Literal["sigmoid", "gain"]
+LARGEST_GAIN = sys.float_info.max / 4
+"""So that a huge gain stays a number, also in a sum."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +45,9 @@ class Term:
     metric: str
     higher_is_better: bool
     weight: float
-    min_sd: float
-    scale: float
+    min_sd: float = 0.0
+    """The least deviation, over 0 in the form `sigmoid`; without meaning in the form `gain`, as `scale` is."""
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,7 @@ class Yardstick:
     penalties: tuple[Penalty, ...] = ()
     paired: bool = False
     """Against the baseline's run of the same seed, where there is one."""
+    form: Form = "sigmoid"
 
     @property
     def metrics(self) -> list[str]:
@@ -74,20 +83,28 @@ class Yardstick:
 
         Args:
             baseline: has every metric of a term.
-            seed: of the run, where it may be compared with the baseline's of the same seed; `None` for the baseline's
-                own, which would else all score 0.5 and tell nothing of noise.
+            seed: of the run, for a yardstick that is paired.
         """
-        gained = [
-            term.weight * self._share(term, metrics[term.metric], baseline[term.metric], seed) for term in self.terms
+        whole = math.fsum(term.weight for term in self.terms)
+        worth = [
+            term.weight / whole * self._worth(term, metrics[term.metric], baseline[term.metric], seed)
+            for term in self.terms
         ]
-        total = math.fsum(gained) / math.fsum(term.weight for term in self.terms)
-        return total - math.fsum(_cost(fine, metrics[fine.metric]) for fine in self.penalties)
+        return math.fsum(worth) - math.fsum(_cost(fine, metrics[fine.metric]) for fine in self.penalties)
 
-    def _share(self, term: Term, value: float, known: Statistic, seed: int | None) -> float:
+    def size(self, metrics: Metrics) -> float:
+        """How large the terms of a run are: what a gain in the form `gain` is large or small beside."""
+        whole = math.fsum(term.weight for term in self.terms)
+        return math.fsum(term.weight / whole * abs(metrics[term.metric]) for term in self.terms)
+
+    def _worth(self, term: Term, value: float, known: Statistic, seed: int | None) -> float:
         pair = known.by_seed.get(seed) if self.paired and seed is not None else None
         gain = value - (known.mean if pair is None else pair)
+        gain = gain if term.higher_is_better else -gain
+        if self.form == "gain":
+            return min(max(gain, -LARGEST_GAIN), LARGEST_GAIN)
         width = min(term.scale * max(known.sd, term.min_sd), sys.float_info.max)  # so that a huge gain stays a gain
-        return sigmoid((gain if term.higher_is_better else -gain) / width)
+        return sigmoid(gain / width)
 
 
 def sigmoid(x: float) -> float:

@@ -34,6 +34,7 @@ from .verdicts import (
     repeat_line,
     score_of,
     series_line,
+    size_of,
     verdict,
 )
 
@@ -150,14 +151,16 @@ class _Check:
         score = score_of(self._spec, ran.end)
         if score is None:
             return
-        yield from judge_lines(self._spec, score, self._spec.fitness.score_bound(self._domain.parameters(None)[1]))
+        size = size_of(self._spec, self._bench.stage.name, score, ran.end.metrics)
+        bound = self._spec.fitness.score_bound(self._domain.parameters(None)[1])
+        yield from judge_lines(self._spec, score, size, bound)
         self._progress("running it again")
         second = self._scored(self._run_baseline().end, own=True)
         judged = self._scored(self._bench.judge(ran.outputs, comparison=Comparison(is_baseline=True)), own=True)
         again, judged_again = score_of(self._spec, second), score_of(self._spec, judged)
         yield repeat_line("baseline, same seed", score, again, second)
         yield repeat_line("evaluator, same outputs", score, judged_again, judged)
-        honest = Honest(ran.end.metrics, tuple(s for s in (score, again, judged_again) if s is not None))
+        honest = Honest(ran.end.metrics, tuple(s for s in (score, again, judged_again) if s is not None), size)
         patience = max(LEAST_PATIENCE_S, PATIENCE_FACTOR * (judged.finished_at - judged.started_at))
         yield from self._undeclared(ran.outputs)
         yield from self._malformed(ran.outputs, honest, patience)
@@ -225,7 +228,7 @@ class _Check:
             return self._references[instance]
 
     def _comparison(self, instance: str | None) -> Comparison:
-        return comparison(self._reference(instance), own=False)
+        return comparison(self._reference(instance), SEED, own=False)
 
     def _scored(self, end: JobExit, instance: str | None = None, *, own: bool = False) -> JobExit:
         return with_score(self._spec, self._bench.stage.name, end, SEED, self._reference(instance), own=own)

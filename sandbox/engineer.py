@@ -378,7 +378,7 @@ class Engineer:
                     seed_key=await seed_key(self.workspace.read),
                     groups=self._groups,
                 ),
-                comparison=comparison(known, own=node.is_baseline),
+                comparison=comparison(known, job.seed, own=node.is_baseline),
                 provenance=await asyncio.to_thread(known_before, domain, self._data),  # it may read gigabytes, once
                 stop_rules=await stop_rules(self.workspace.read, domain.spec, job.stage, node),
             )

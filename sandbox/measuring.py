@@ -12,7 +12,7 @@ from ..domains.stages import Stage
 from ..evolution.errors import DomainError
 from ..evolution.models import Experiment, Metrics
 from ..evolution.outcomes import Outcome
-from ..evolution.relative import Statistics, measured
+from ..evolution.relative import Statistic, Statistics, measured
 from .jobs import JobExit
 from .preparation import Comparison
 
@@ -60,7 +60,7 @@ def scored(spec: DomainSpec, stage: str, metrics: Metrics, seed: int, known: Sta
             f"Expected the baseline to have been measured in {unknown[0]} at stage {stage}, but it was not. Start a "
             "new campaign: the fitness has changed since, or its numbers are too large."
         )
-    score = yardstick.score(metrics, known, None if own else seed)
+    score = yardstick.score(metrics, known, seed)
     return Scored({**metrics, fitness.metric: score}, score)
 
 
@@ -74,14 +74,17 @@ def with_score(spec: DomainSpec, stage: str, end: JobExit, seed: int, known: Sta
         return replace(end, outcome=Outcome.INFRASTRUCTURE_ERROR, reason=str(error))
 
 
-def comparison(known: Statistics, *, own: bool) -> Comparison:
-    """What the programs of a job are told. The baseline's own runs are told of no statistics, whenever they come, so
-    that they can be repeated."""
-    told = {
-        name: {"mean": statistic.mean, "sd": statistic.sd, "seeds": len(statistic.by_seed)}
-        for name, statistic in known.items()
-    }
-    return Comparison(is_baseline=own, baseline={} if own else told)
+def comparison(known: Statistics, seed: int, *, own: bool) -> Comparison:
+    """What the programs of a run with that seed are told. The baseline's own runs are told of no statistics, whenever
+    they come, so that they can be repeated."""
+    return Comparison(
+        is_baseline=own, baseline={} if own else {name: _told(statistic, seed) for name, statistic in known.items()}
+    )
+
+
+def _told(statistic: Statistic, seed: int) -> dict[str, float]:
+    figures: dict[str, float] = {"mean": statistic.mean, "sd": statistic.sd, "seeds": len(statistic.by_seed)}
+    return figures | ({"same_seed": statistic.by_seed[seed]} if seed in statistic.by_seed else {})
 
 
 async def measure(tx: Transaction, experiment: Experiment, spec: DomainSpec, stage: Stage) -> None:

@@ -34,7 +34,8 @@ class Comparison(NamedTuple):
     is_baseline: bool = False
     """Whether the candidate is the program that the search starts from."""
     baseline: Mapping[str, Mapping[str, float]] = MappingProxyType({})
-    """For the evaluator alone: metric to `mean`, `sd` and `seeds` (their number) of what it came to at this stage."""
+    """For the evaluator alone: metric to `mean`, `sd` and `seeds` (their number) of what it came to at this stage, and
+    `same_seed`, its value with the seed of this run, where it has run with that."""
 
 
 NO_COMPARISON = Comparison()

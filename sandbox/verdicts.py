@@ -37,6 +37,8 @@ class Honest:
 
     metrics: Mapping[str, float]
     scores: tuple[float, ...]
+    size: float
+    """What a gain is large or small beside; see `size_of`."""
 
     @property
     def bar(self) -> float:
@@ -49,6 +51,14 @@ def score_of(spec: DomainSpec, end: JobExit) -> float | None:
     if end.outcome is not Outcome.SCORED or spec.fitness.metric not in end.metrics:
         return None
     return spec.fitness.score(end.metrics)
+
+
+def size_of(spec: DomainSpec, stage: str, score: float, metrics: Mapping[str, float]) -> float:
+    """How large a score is. A gain over the baseline is 0 for that itself: there the metrics are what is large."""
+    relative, found = spec.fitness.relative, spec.stage(stage)
+    if relative is None or relative.form != "gain" or found is None or not found.baseline_seeds:
+        return abs(score)
+    return relative.yardstick(stage).size(metrics)
 
 
 def baseline_lines(spec: DomainSpec, end: JobExit) -> list[Line]:
@@ -77,12 +87,12 @@ def _declared(spec: DomainSpec, metrics: Mapping[str, float]) -> list[Line]:
     return lines or [Line("metrics", "ok", f"as declared: {', '.join(metrics)}")]
 
 
-def judge_lines(spec: DomainSpec, baseline: float, bound: float | None) -> list[Line]:
+def judge_lines(spec: DomainSpec, baseline: float, size: float, bound: float | None) -> list[Line]:
     """Whether marks alone can move a score by more than the metric can: by all that is left to gain where a bound is
-    proven, else by as much as the baseline scores. Nothing where the domain has no rubric."""
+    proven, else by the size of what the baseline scores. Nothing where the domain has no rubric."""
     if spec.judge is None:
         return []
-    room = (1 - spec.judge.weight) * (abs(baseline) if bound is None else bound - baseline)
+    room = (1 - spec.judge.weight) * (size if bound is None else bound - baseline)
     what = "what the baseline scores by its metric" if bound is None else "what the metric can still gain"
     figures = f"marks from lowest to highest move a score by {spec.judge.span:.4g}; {what} counts {room:.4g}"
     if spec.judge.span <= room:
@@ -152,7 +162,7 @@ def series_line(spec: DomainSpec, series: str, steps: Sequence[tuple[Nudge, JobE
 
 def _gains(spec: DomainSpec, end: JobExit, honest: Honest) -> bool:
     score = score_of(spec, end)
-    return score is not None and score > honest.bar + GAIN_OF_ROUNDING * abs(honest.bar)
+    return score is not None and score > honest.bar + GAIN_OF_ROUNDING * honest.size
 
 
 def own_case_line(spec: DomainSpec, case: OwnCase, end: JobExit) -> Line:

@@ -148,7 +148,7 @@ class _Judge:
         except EvolveError as error:
             return _unchecked(run, False, str(error))
         instance, seed = self.campaign.instance, run.evaluation.seed
-        told = comparison(self.baseline, own=self.node.is_baseline)
+        told = comparison(self.baseline, seed, own=self.node.is_baseline)
         end = await self._work(lambda: self.bench.judge(outputs, instance, seed=seed, comparison=told))
         return self._compared(run, end, rerun=False)
 
@@ -161,7 +161,7 @@ class _Judge:
         files = await nodes.files(self.workspace.read, self.node.id)
         kept = {file.name: file.sha256 for file in await experiments.artifacts(self.workspace.read, run.id)}
         instance, seed = self.campaign.instance, run.evaluation.seed
-        compared = comparison(self.baseline, own=self.node.is_baseline)
+        compared = comparison(self.baseline, seed, own=self.node.is_baseline)
         ran = await self._work(lambda: self.bench.run(files, instance, seed, compared))
         check = self._compared(run, ran.end, rerun=True)
         if ran.end.outcome is not Outcome.SCORED:

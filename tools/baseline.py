@@ -16,14 +16,15 @@ def relative_fields(relative: RelativeFitness) -> dict[str, Any]:
     """How a relative score is made, for whoever chooses a domain."""
     return without_none(
         {
-            "baseline_scores": 0.5,
+            "form": relative.form,
+            "baseline_scores": relative.baseline_scores,
             "terms": {
                 name: without_none(
                     {
                         "direction": term.direction,
                         "weight": term.weight,
                         "min_sd": term.min_sd,
-                        "scale": term.scale,
+                        "scale": term.scale if relative.form == "sigmoid" else None,
                         "stages": list(term.stages) or None,
                     }
                 )

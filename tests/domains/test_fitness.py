@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from asi_evolve.domains.loader import load_domain
 from asi_evolve.evolution.errors import DomainError
+from asi_evolve.evolution.relative import Statistic
 
 RIVAL_DOMAIN = Path(__file__).parent.parent / "domain_folders" / "rival"
 TERM = '[fitness.relative.terms.loss]\ndirection = "minimize"\nmin_sd = 0.05\n'
+GAIN = '[fitness.relative]\nform = "gain"\n\n'
 BASELINE_STOP = '[[stop]]\nrule = "above_baseline"\nmetric = "loss"\nat = 0.25\nk = 3\nmin_sd = 0.1\n'
 
 
@@ -38,6 +40,10 @@ def changed(tmp_path):
         (TERM, TERM.replace("0.05", "inf"), "fitness.relative.terms.loss.min_sd:"),
         (TERM, TERM + "scale = -1\n", "fitness.relative.terms.loss.scale:"),
         (TERM, "", "fitness.relative.terms:"),
+        ("min_sd = 0.05\n", "", "fitness.relative: terms.loss.min_sd: expected one with form = 'sigmoid'"),
+        (TERM, GAIN + TERM, "fitness.relative: terms.loss.min_sd: expected none with form = 'gain'"),
+        (TERM, GAIN + TERM.replace("min_sd = 0.05", "scale = 2.0"), "terms.loss.scale: expected none with form"),
+        (TERM, GAIN.replace("gain", "ratio") + TERM, "fitness.relative.form:"),
         ("above = 2.0", "above = 0", "fitness.relative.penalties.cost.above:"),
         ("penalties.cost]", "penalties.price]", "fitness.relative.penalties.price: expected one of"),
         ('metric = "score"', 'metric = "score"\ndirection = "minimize"', "expected 'maximize' beside"),
@@ -68,6 +74,17 @@ def test_terms_count_where_they_are_said_to(changed):
     assert relative.yardstick("explore").metrics == ["loss", "cost"], "cost as a penalty"
     assert [term.metric for term in relative.yardstick("explore").terms] == ["loss"]
     assert [term.metric for term in relative.yardstick("deep").terms] == ["loss", "cost"]
+
+
+def test_gains_need_no_deviation_and_start_from_0(changed):
+    relative = changed(TERM, GAIN + TERM.replace("min_sd = 0.05\n", "")).fitness.relative
+    assert (relative.baseline_scores, relative.yardstick("explore").form) == (0.0, "gain")
+    assert relative.yardstick("explore").score({"loss": 0.75, "cost": 1.0}, {"loss": Statistic(1.0, 0.1, {})}) == 0.25
+
+
+def test_without_a_form_it_is_the_sigmoid(changed):
+    relative = changed(TERM, TERM).fitness.relative
+    assert (relative.baseline_scores, relative.yardstick("explore").form) == (0.5, "sigmoid")
 
 
 def test_a_control_goes_with_rules_that_compare_with_the_baseline(changed):

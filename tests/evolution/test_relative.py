@@ -124,3 +124,53 @@ def test_of_one_seed_no_deviation_is_known_and_what_overflows_is_left_out():
     found = measured({0: {"loss": 2.0, "huge": 1.7e308, "rare": 1.0}, 1: {"loss": 4.0, "huge": -1.7e308}})
     assert set(found) == {"loss", "rare"}
     assert found["rare"].by_seed == {0: 1.0}
+
+
+def gain_of(term, value, known, **options):
+    return score(term, value, known, form="gain", **options)
+
+
+PLAIN = Term("loss", False, 1.0)
+
+
+@given(statistics, values, st.booleans(), positive)
+def test_a_gain_is_the_difference_in_units_of_the_metric(known, value, higher, weight):
+    found = gain_of(Term("m", higher, weight), value, known)
+    assert found == pytest.approx((value - known.mean) * (1 if higher else -1), abs=1e-9)
+
+
+@given(statistics, values, st.floats(1e-3, 1e3))
+def test_a_gain_does_not_ask_how_much_the_baseline_scatters(known, value, sd):
+    assert gain_of(PLAIN, value, known) == gain_of(PLAIN, value, replace(known, sd=sd))
+
+
+@given(anything, anything, st.floats(1e-300, 1e300), st.floats(1e-300, 1e300))
+def test_a_gain_is_a_number_whatever_comes(value, mean, weight, other):
+    terms = (Term("loss", False, weight), Term("accuracy", True, other))
+    known = {"loss": Statistic(mean, 0.0, {}), "accuracy": Statistic(-mean, 0.0, {})}
+    assert math.isfinite(Yardstick(terms, form="gain").score({"loss": value, "accuracy": -value}, known))
+
+
+def test_gains_count_by_their_weights_and_what_costs_too_much_is_taken_off():
+    yardstick = Yardstick((PLAIN, Term("accuracy", True, 3.0)), (Penalty("cost", 2.0, 0.1),), form="gain")
+    known = {"loss": Statistic(1.0, 0.1, {}), "accuracy": Statistic(0.5, 0.1, {})}
+    found = yardstick.score({"loss": 0.8, "accuracy": 0.3, "cost": 8.0}, known)
+    assert found == pytest.approx((0.2 - 3 * 0.2) / 4 - 0.2)
+
+
+@given(st.lists(values, min_size=2, max_size=6), st.lists(values, min_size=6, max_size=6))
+def test_paired_scores_differ_from_the_baselines_by_the_gain_of_each_seed(own, others):
+    """Also with seeds that it was not measured with: both are then compared with the same mean."""
+    known = measured({seed: {"loss": value} for seed, value in enumerate(own)})
+    yardstick = Yardstick((PLAIN,), paired=True, form="gain")
+    scores = [
+        [yardstick.score({"loss": value}, known, seed) for seed, value in enumerate(row)] for row in (own, others)
+    ]
+    gaps = [other - mine for mine, other in zip(*scores, strict=False)]
+    assert gaps == pytest.approx([mine - other for mine, other in zip(own, others, strict=False)], abs=1e-6)
+    assert scores[0] == [0.0] * len(own)
+
+
+def test_the_size_of_a_run_is_the_weighted_mean_of_its_terms():
+    yardstick = Yardstick((PLAIN, Term("accuracy", True, 3.0)), form="gain")
+    assert yardstick.size({"loss": -2.0, "accuracy": 0.4}) == pytest.approx((2 + 3 * 0.4) / 4)

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from statistics import stdev
 
 import pytest
 from asi_evolve.database import baselines, campaigns, experiments, nodes
 from asi_evolve.database.workspace import open_workspace
 from asi_evolve.domains.loader import load_domain
+from asi_evolve.evolution.evidence.comparison import difference
 from asi_evolve.evolution.models import CampaignSettings
 from asi_evolve.evolution.outcomes import ExperimentStatus, Outcome
 from asi_evolve.evolution.relative import sigmoid
@@ -294,7 +296,33 @@ async def test_paired_runs_are_compared_seed_by_seed(workspace, own_domain, pair
     scores = [run.score for run in await runs(workspace, number) if run.stage == "explore"]
     gains = [0.1, 0.1, 0.1, 0.0] if paired else [0.2, 0.1, 0.0, 0.0]  # seed 5 has no partner
     assert scores == pytest.approx([sigmoid(gain / (2 * SD)) for gain in gains])
-    assert len({run.score for run in own if run.stage == "explore"}) == 3, "the baseline is no pair of itself"
+    of_itself = [run.score for run in own if run.stage == "explore"]
+    assert of_itself == ([0.5] * 3 if paired else pytest.approx([sigmoid(gain / 2) for gain in (1, 0, -1)]))
+
+
+async def test_gains_are_in_units_of_the_metric_and_differ_from_the_baseline_by_what_the_seeds_gained(
+    workspace, own_domain
+):
+    gain = "[fitness.relative]\nform = 'gain'\npaired = true\n\n[fitness.relative.terms.loss]"
+    spec = own_domain(spec=("[fitness.relative.terms.loss]", gain))
+    domain = own_domain(spec=("min_sd = 0.05\n", ""))
+    assert spec == domain
+    campaign, baseline = await start(workspace, domain)
+    number, node = await order(workspace, campaign, program("0.8 + 0.1 * seed + 0.01 * seed ** 2"), seeds=(0, 1, 2))
+    async with at_work(workspace):
+        await finished(workspace, number)
+    scores = {}
+    for owner in (node, baseline):
+        ordered = await experiments.of_node(workspace.read, owner)
+        here = [run for entry in ordered for run in await runs(workspace, entry.id) if run.stage == "explore"]
+        scores[owner] = {run.seed: run.score for run in here}
+    assert scores[baseline] == {0: 0.0, 1: 0.0, 2: 0.0}
+    assert scores[node] == pytest.approx({0: 0.1, 1: 0.09, 2: 0.06}), "the baseline has 0.9 + 0.1 * seed"
+    found = difference(scores[baseline], scores[node])
+    assert (found.mean, found.paired) == (pytest.approx(0.25 / 3), True)
+    assert found.stderr == pytest.approx(stdev([0.1, 0.09, 0.06]) / 3**0.5), "the seeds' luck has cancelled"
+    report = await verify(workspace, baseline, rerun=True, gpus=())
+    assert report.standing == "stands"
 
 
 async def told(workspace, number, seed, stage="explore"):
@@ -321,7 +349,14 @@ async def test_every_program_is_told_which_is_the_baseline_and_the_evaluator_alo
     assert (harness["is_baseline"], evaluator["is_baseline"]) == (False, False)
     assert "baseline" not in harness
     assert "hidden_seed" not in harness
-    assert evaluator["baseline"]["loss"] == {"mean": pytest.approx(MEAN), "sd": pytest.approx(SD), "seeds": 3}
+    assert evaluator["baseline"]["loss"] == {
+        "mean": pytest.approx(MEAN), "sd": pytest.approx(SD), "seeds": 3, "same_seed": pytest.approx(0.9),
+    }  # fmt: skip
+    other, _ = await order(workspace, campaign, program(0.8), seeds=(7,))
+    async with at_work(workspace):
+        await finished(workspace, other)
+    _, evaluator = await told(workspace, other, 7)
+    assert set(evaluator["baseline"]["loss"]) == {"mean", "sd", "seeds"}, "no run of the baseline has this seed"
     _, at_check = await told(workspace, number, 0, stage="check")
     assert at_check["baseline"] == {}
 

@@ -15,13 +15,15 @@ from asi_evolve.sandbox.verdicts import (
     own_case_line,
     repeat_line,
     series_line,
+    size_of,
     verdict,
 )
 
 from ..domains.test_own_cases import NUMBER
 
+RIVAL = Path(__file__).parent.parent / "domain_folders" / "rival"
 SPEC = load_domain(NUMBER).spec
-HONEST = Honest({"value": 1.0}, (1.0, 1.0))
+HONEST = Honest({"value": 1.0}, (1.0, 1.0), 1.0)
 
 
 def ended(outcome, reason="", **metrics):
@@ -62,14 +64,14 @@ def test_what_a_score_means_depends_on_what_was_malformed(expectation, lower, hi
 
 
 def test_where_honest_runs_differ_a_gain_is_one_beyond_their_spread():
-    noisy = Honest({"value": 1.0}, (1.0, 1.5))
+    noisy = Honest({"value": 1.0}, (1.0, 1.5), 1.0)
     assert state(Expectation.NO_GAIN, scored(2.0), noisy) == "ok"
     assert state(Expectation.NO_GAIN, scored(2.1), noisy) == "failed"
 
 
 def test_a_metric_that_only_garbage_brings_up_is_made_up_by_the_candidate():
     assert state(Expectation.PLAUSIBLE, scored(0.5, mine=1.0)) == "failed"
-    assert state(Expectation.PLAUSIBLE, scored(0.5, extra=1.0), Honest({"value": 1, "extra": 1}, (1.0,))) == "ok"
+    assert state(Expectation.PLAUSIBLE, scored(0.5, extra=1.0), Honest({"value": 1, "extra": 1}, (1.0,), 1.0)) == "ok"
 
 
 def series(*ends):
@@ -85,6 +87,25 @@ def test_gains_that_end_in_a_refusal_look_like_a_tolerance():
     assert series(scored(1.0), scored(1.0), REFUSED).state == "ok"
     assert series(scored(1 + 1e-12), REFUSED, REFUSED).state == "ok"  # rounding
     assert series(REFUSED, REFUSED, ended(Outcome.INFRASTRUCTURE_ERROR)).state == "failed"
+
+
+def test_beside_a_gain_over_the_baseline_rounding_is_measured_by_the_metric():
+    """Such a score is 0 for the baseline, and any rounding would be a gain beside that."""
+    spec = gaining()
+    honest = Honest({"loss": 4.0}, (0.0,), size_of(spec, "explore", 0.0, {"loss": 4.0}))
+    assert honest.size == 4.0
+    for gain, state in ((1e-12, "ok"), (1e-6, "warning")):
+        steps = [(Nudge("s", 1e-9), ended(Outcome.SCORED, score=gain)), (Nudge("s", 1e-5), REFUSED)]
+        assert series_line(spec, "s", steps, honest).state == state
+    assert size_of(spec, "check", -0.5, {"loss": 4.0}) == 0.5, "nothing is relative there"
+    assert size_of(load_domain(RIVAL).spec, "explore", 0.5, {"loss": 4.0}) == 0.5
+
+
+def gaining():
+    """The rival domain with gains for a score."""
+    spec = load_domain(RIVAL).spec
+    relative = spec.fitness.relative.model_copy(update={"form": "gain"})
+    return spec.model_copy(update={"fitness": spec.fitness.model_copy(update={"relative": relative})})
 
 
 def test_a_baseline_is_scored_and_reports_what_is_declared():
@@ -142,10 +163,10 @@ def rubric(**change):
     ],
 )
 def test_a_rubric_that_can_outweigh_the_metric_is_warned_of(change, baseline, bound, state):
-    (line,) = judge_lines(rubric(**change), baseline, bound)
+    (line,) = judge_lines(rubric(**change), baseline, abs(baseline), bound)
     assert (line.case, line.state) == ("judge", state)
     assert ("lower judge.weight" in line.text) == (state == "warning")
 
 
 def test_a_domain_without_a_rubric_is_told_nothing_of_judges():
-    assert judge_lines(rubric().model_copy(update={"judge": None}), 4.0, None) == []
+    assert judge_lines(rubric().model_copy(update={"judge": None}), 4.0, 4.0, None) == []
