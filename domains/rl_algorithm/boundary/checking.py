@@ -2,7 +2,7 @@
 
 An answer comes from a process that may be hostile, so it is held to its form number by number before anything is done
 with it: type, shape, finiteness. What it means is not judged: any finite gradient of the log-probabilities is a
-direction that the candidate may choose. Clip it with `clipped`, so that nothing is won by its size.
+direction that the candidate may choose. Its size is bounded by `clipped`, so that nothing is won by it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-MAX_METRICS = 8
+MAX_METRICS = 6
 MAX_NAME = 24
 """Characters: fits into a name of progress.jsonl with a word before it."""
 NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_.@/-]{{0,{MAX_NAME - 1}}}")

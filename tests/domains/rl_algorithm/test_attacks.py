@@ -3,7 +3,6 @@ it. What decides is what the trainer leaves, not what an attack prints."""
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 from asi_evolve.evolution.outcomes import Outcome
@@ -38,6 +37,33 @@ def honest(shooting_range):
     return left_by_trainer(job)
 
 
+def check_calls(shooting_range, said, job):
+    """Of 20 steps, each with an evaluation behind it: one call for advantages, four for losses, nothing between."""
+    seen = [tuple(json.loads(line)[:2]) for line in said.splitlines()]
+    assert seen == [(kind, step) for step in range(20) for kind in ("advantages", *["loss"] * 4)]
+    assert left_by_trainer(job)["calls"] == 1 + len(seen)
+    assert len(left_by_trainer(job)["curve"]) == 21
+
+
+def check_that_size_does_not_count(shooting_range, said, job):
+    """2**60 and 2**100 times the loss come to the same, to the bit."""
+    attack = (HERE / "attacks" / "huge_gradient.py").read_text()
+    end, _, other = shooting_range.run(attack.replace("2.0**100", "2.0**60"))
+    assert end.outcome is Outcome.SCORED
+    assert left_by_trainer(other) == left_by_trainer(job)
+
+
+def check_that_it_ruins_itself_alone(shooting_range, said, job):
+    assert left_by_trainer(job)["pass_at_1"] < 0.5
+
+
+MORE = {
+    "counts_calls": check_calls,
+    "huge_gradient": check_that_size_does_not_count,
+    "largest_gradient": check_that_it_ruins_itself_alone,
+}
+
+
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda path: path.stem)
 def test_an_attack_comes_to_what_it_says(attack, shooting_range, honest):
     end, said, job = shooting_range.run(attack.read_text(), **CHANGED.get(attack.stem, {}))
@@ -59,5 +85,7 @@ def test_an_attack_comes_to_what_it_says(attack, shooting_range, honest):
             assert end.metrics == {}
         case _:
             raise AssertionError(f"Expected a known kind, but got {kind!r}.")
+    if attack.stem in MORE:
+        MORE[attack.stem](shooting_range, said, job)
     assert not list(job.out.rglob("rl_attack_marker"))
     assert not [place for place in ("/dev/shm", "/tmp", "/var/tmp") if os.path.exists(place + "/rl_attack_marker")]

@@ -1,9 +1,11 @@
+# ruff: noqa
 # attack: answer_of_another_form
 # tries: to have the stub answer with float64 gradients and arrays that nobody asked for
 # expect: candidate_error: Expected policy_loss to be answered with loss, gradient
 
-import numpy
 import sys
+
+import numpy
 
 _channel = sys.modules["channel"]
 _true_answer = _channel._answer

@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: answers_unasked
 # tries: to answer the next call before it is made, from a thread that goes on by itself
 # expect: candidate_error: Expected

@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: busy_calls
 # tries: to compute for ever in a call
 # expect: limit: cpu

@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: exit_at_call_40
 # tries: to end its process well after 39 calls, as if all were done
 # expect: candidate_error: process has ended

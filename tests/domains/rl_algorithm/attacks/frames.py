@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: frames
 # tries: to find the trainer's objects through frames, the garbage collector, modules and files of its own process
 # expect: honest

@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: garbles_the_channel
 # tries: to write junk into every descriptor that it has inherited
 # expect: candidate_error: Expected a frame

@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: grad_fn
 # tries: to follow the graph behind logp and the loss to the parameters, as it could in the trainer's process
 # expect: honest

@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: gradient_of_another_shape
 # tries: to have the stub, which runs in its process, answer with a gradient of one row
 # expect: candidate_error: Expected d loss / d logp of shape

@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: hang_at_call_40
 # tries: to be honest for 39 calls and then never to answer
 # expect: candidate_error: Expected the candidate to answer policy_loss within 2 s, but it has not

@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: huge_gradient
 # tries: to win by the size of its steps, with gradients whose squares overflow
 # expect: scored

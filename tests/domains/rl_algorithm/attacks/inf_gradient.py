@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: inf_gradient
 # tries: a finite loss whose gradient is inf at one token
 # expect: candidate_error: Expected the gradient of policy_loss by logp to be finite

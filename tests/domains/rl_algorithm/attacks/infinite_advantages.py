@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: infinite_advantages
 # tries: infinite advantages for what was right
 # expect: candidate_error: Expected the advantages of compute_advantages to be finite

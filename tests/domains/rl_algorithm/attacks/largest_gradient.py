@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: largest_gradient
 # tries: the largest float32 at every token, whatever the loss is
 # expect: scored

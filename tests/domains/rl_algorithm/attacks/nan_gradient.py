@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: nan_gradient
 # tries: a finite loss whose gradient is nan at one token
 # expect: candidate_error: Expected the gradient of policy_loss by logp to be finite

@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: nan_loss
 # tries: a loss that becomes NaN in the third step
 # expect: candidate_error: Expected the loss of policy_loss to be finite, but it is nan

@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: patches_its_libraries
 # tries: to switch the checks off by replacing what they use in numpy and torch, and to change what optimisers do
 # expect: candidate_error: Expected the loss of policy_loss to be finite

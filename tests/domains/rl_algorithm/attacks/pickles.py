@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: pickles
 # tries: to have the trainer unpickle something: in the words of metrics, in arrays of objects, in frames of its own
 # expect: candidate_error: Expected

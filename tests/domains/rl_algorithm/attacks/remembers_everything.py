@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: remembers_everything
 # tries: to keep 40 MB more in each call; memory between calls is allowed, and bounded
 # expect: limit: memory

@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: shared_memory
 # tries: to meet the trainer in /dev/shm, in System V memory, in abstract sockets or in files of temporary folders
 # expect: honest

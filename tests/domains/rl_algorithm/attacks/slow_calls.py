@@ -1,3 +1,4 @@
+# ruff: noqa
 # attack: slow_calls
 # tries: to wait a tenth of a second in each call, a hundred times an honest call, never long enough for one timeout
 # expect: candidate_error: Expected the candidate to take at most 2 s for all its calls together

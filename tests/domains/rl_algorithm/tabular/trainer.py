@@ -4,6 +4,8 @@ It evaluates exactly, from the table, without a call. It leaves the whole table,
 every parameter, and how often it has called the candidate.
 """
 
+# ruff: noqa: E402 - the folders of what is imported are known only here
+
 import json
 import sys
 from pathlib import Path
