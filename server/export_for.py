@@ -1,7 +1,7 @@
 """Writes a node's program for another trainer, by the templates that its domain brings in `exports/NAME`.
 
 In names and texts of a template the word NODE, also as a part of a name such as `evolved_NODE`, becomes the node's id.
-The line `# PROGRAM` becomes the text of its program.
+The line `# PROGRAM` becomes the text of its entry file; what other files it has are laid beside.
 """
 
 from __future__ import annotations
@@ -35,17 +35,22 @@ async def export_for(home: Path, node: str, target: str, folder: Path | None) ->
         files = await nodes.files(workspace.read, chosen.id)
         campaign = await campaigns.get(workspace.read, chosen.campaign_id)
     name = short_id("n", chosen.id)
-    templates = _templates(find_domain(campaign.domain), target)
+    domain = find_domain(campaign.domain)
+    templates = _templates(domain, target)
+    program = _program(files, domain.spec.candidate.entry)
     folder = folder or Path(f"{name}-{target}")
     if folder.exists():
         raise BadInput(f"Expected a folder that does not exist yet, but {folder} does. Choose another name.")
-    written = {path: _filled(path, templates[path], name, _program(files)) for path in sorted(templates)}
+    written = {NODE.sub(name, path): _filled(templates[path], name, program) for path in sorted(templates)}
+    if taken := written.keys() & files.keys():
+        raise BadInput(f"Expected no file {min(taken)} in the program, since the export has one. Rename it in a node.")
     folder.mkdir(parents=True)
-    for path, text in written.items():
-        place = folder / NODE.sub(name, path)
+    for path, text in (files | written).items():
+        place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
-        shutil.copymode(templates[path], place)
+    for path, template in templates.items():
+        shutil.copymode(template, folder / NODE.sub(name, path))
     print(f"Wrote {name} for {target} to {folder}. Read {folder / 'README.md'} first.")
     return 0
 
@@ -61,25 +66,23 @@ def _templates(domain: Domain, target: str) -> dict[str, Path]:
     raise BadInput(f"Expected --for to be {choice} for domain {domain.name}, but got {target!r}.")
 
 
-def _program(files: dict[str, str]) -> str:
-    """The one file of a program, ready to be followed by more."""
-    if len(files) != 1:
-        raise BadInput(f"Expected a program of one file to export, but it has {', '.join(files)}. Join them in a node.")
-    ((path, text),) = files.items()
+def _program(files: dict[str, str], entry: str) -> str:
+    """The entry file of a program, ready to be followed by more; taken out of `files`."""
+    text = files.pop(entry)
     try:
         ast.parse(text)
     except (SyntaxError, ValueError) as error:
-        raise BadInput(f"Expected {path} to be Python, but: {error}. Choose a node that has scored.") from error
+        raise BadInput(f"Expected {entry} to be Python, but: {error}. Choose a node that has scored.") from error
     return text if text.endswith("\n") else f"{text}\n"
 
 
-def _filled(name: str, template: Path, node: str, program: str) -> str:
+def _filled(template: Path, node: str, program: str) -> str:
     text = NODE.sub(node, template.read_text(encoding="utf-8"))
     if PROGRAM not in text:
         return text
     head, _, rest = text.partition(PROGRAM)
     if both := _bound(rest) & _bound(program):
-        raise BadInput(f"Expected a program that leaves the names of {name} alone, but it has {min(both)}. Rename it.")
+        raise BadInput(f"Expected a program that leaves the name {min(both)} to the export. Rename it in a node.")
     return head + program + rest
 
 

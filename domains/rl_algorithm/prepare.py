@@ -11,12 +11,13 @@ The copy is made where there is none yet; start campaigns with its path. What it
     data/train/held_out.jsonl    the same, for evaluation alone; no prompt is in both
 
 The trainer sees data/train; no candidate does. Files of the model are linked to where they lie (hard links: no gigabyte
-is copied) where that is on the same disk, else copied; --copy always copies. In a job the folder is mounted, not copied,
-and its hash goes by the first and last megabyte of large files. So do not write into the model's files afterwards.
+is copied) where that is on the same disk, else copied; --copy always copies. In a job the folder is mounted, not
+copied, and its hash goes by the first and last megabyte of large files. So do not write into the model's files
+afterwards.
 
-Problems come as GSM8K or MATH in their published forms, or as your own {"prompt", "answer"}: see real/problems.py. Names
-of files and folders (train, test) say which are held out, else one in ten is, by the hash of its prompt. Answers that
-math-verify cannot read are left out and counted: no completion could be right.
+Problems come as GSM8K or MATH in their published forms, or as your own {"prompt", "answer"}: see real/problems.py.
+Names of files and folders (train, test) say which are held out, else one in ten is, by the hash of its prompt. Answers
+that math-verify cannot read are left out and counted: no completion could be right.
 """
 
 # ruff: noqa: E402 - neighbours are imported once their folder is known

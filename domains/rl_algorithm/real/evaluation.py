@@ -18,6 +18,8 @@ from real.checking import Checker
 from real.problems import Problem
 
 SEED = 20_251_113
+MOST_LOG_RATIO = 20.0
+"""What lies further is cut off, or one token would be all there is (verl does so too)."""
 
 
 def evaluate(trainer: Any, problems: Sequence[Problem], checker: Checker, samples: int, batch: int) -> Evaluation:
@@ -27,9 +29,9 @@ def evaluate(trainer: Any, problems: Sequence[Problem], checker: Checker, sample
         trainer: a `CandidateGRPOTrainer`, for its model, reference, tokenizer and form of prompts.
         batch: completions at a time.
 
-    Entropy and KL to the reference are means over the sampled tokens; the KL is that of log policy - log reference at
-    the tokens themselves, an unbiased estimate, so noise can make it negative. Over a whole vocabulary of 150,000 the
-    sum that the bed takes would need all logits.
+    Entropy and KL to the reference are means over the sampled tokens. The KL is estimated at the tokens themselves by
+    r - 1 - log r with r = reference / policy, which is unbiased and never negative (Schulman's k3, as in arXiv
+    2402.03300, eq. 4); the sum over all tokens that the bed takes would need the logits of a whole vocabulary.
     """
     model = trainer.model
     with evaluating(model), torch.no_grad():
@@ -64,7 +66,8 @@ class _Sampled:
         self.right = np.asarray(_rewards(trainer, completion, mask, problems, checker))
         self.tokens = float(mask.sum())
         self.entropy = float((entropy.float() * mask).sum())
-        self.kl = float(((logp.float() - reference.float()) * mask).sum())
+        log_ratio = (reference.float() - logp.float()).clamp(-MOST_LOG_RATIO, MOST_LOG_RATIO)
+        self.kl = float(((log_ratio.exp() - 1 - log_ratio) * mask).sum())
 
 
 def _greedy(trainer: Any, problems: Sequence[Problem], checker: Checker) -> list[float]:

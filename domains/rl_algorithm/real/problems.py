@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -88,17 +89,22 @@ def of_row(row: Mapping[str, Any], instruction: str, file: Path) -> Problem:
     """
     match row:
         case {"prompt": str(prompt), "answer": str() | int() | float() as answer}:
-            return Problem(prompt, str(answer), str(row.get("task") or file.stem))
+            return Problem(prompt, str(answer), _name(row.get("task") or file.stem))
         case {"question": str(question), "answer": str(answer)} if "####" in answer:
             return Problem(question + instruction, answer.rsplit("####", 1)[1].strip().replace(",", ""), "gsm8k")
         case {"problem": str(problem), "solution": str(solution)}:
-            answer = row.get("answer") or last_boxed(solution)
-            if isinstance(answer, str) and answer:
-                return Problem(problem + instruction, answer, str(row.get("type") or row.get("subject") or "math"))
+            answer = row.get("answer") or last_boxed(solution) or ""
+            return Problem(problem + instruction, str(answer), _name(row.get("type") or row.get("subject") or "math"))
     raise ValueError(
         "Expected a row of GSM8K (question, answer with ####), of MATH (problem, solution with \\boxed) or of your own "
         f"(prompt, answer) in {file}, but got {str(dict(row))[:300]}."
     )
+
+
+def _name(task: object) -> str:
+    """A task as the evaluator takes it: Counting & Probability -> counting_probability."""
+    name = re.sub(r"[^a-z0-9]+", "_", str(task).lower()).strip("_")[:40]
+    return name if name[:1].isalpha() else f"task_{name}"[:40]
 
 
 def last_boxed(solution: str) -> str | None:
@@ -119,15 +125,12 @@ def last_boxed(solution: str) -> str | None:
 
 
 def split_of(file: Path, root: Path) -> Split | None:
-    """Which part a file says that it is, by its name or that of a folder on the way to it."""
-    names = [*file.relative_to(root).parts, root.name] if file != root else [file.name, file.parent.name]
-    for name in reversed(names):
-        words = name.lower().replace("-", " ").replace("_", " ").replace(".", " ").split()
-        if "test" in words:
-            return "test"
-        if "train" in words:
-            return "train"
-    return None
+    """Which part a file says that it is: by a word of its name, or the name of a folder of the data."""
+    words = re.split(r"[^a-z]+", file.stem.lower())
+    folders = [root.name, *file.relative_to(root).parts[:-1]] if file != root else [file.parent.name]
+    if "test" in (*words, *folders):
+        return "test"
+    return "train" if "train" in (*words, *folders) else None
 
 
 def _drawn(problem: Problem) -> Split:

@@ -13,6 +13,9 @@ from training.runs import Report
 from real.missing import check_packages, expect_files
 from real.settings import Settings
 
+SEEDS_APART = 1000
+"""As on the bed: between the inner seeds of two seeds of the stage."""
+
 
 def prepare(job: Path, params: Mapping[str, Any]) -> Settings:
     """The settings of the stage, once it is known that nothing is missing; cheap, so it can come first.
@@ -28,22 +31,20 @@ def prepare(job: Path, params: Mapping[str, Any]) -> Settings:
         raise SystemExit(f"Expected parameters of stage {params['stage']} that go together, but: {error}") from error
 
 
-def run(job: Path, params: Mapping[str, Any], algorithm: Algorithm) -> None:
+def run(job: Path, params: Mapping[str, Any], settings: Settings, algorithm: Algorithm) -> None:
     """Train once with the seed of the job, and leave runs.json.
 
     Raises:
-        SystemExit: see `prepare`; the model cannot be read.
+        SystemExit: model or problems cannot be used; it says what to do.
         channel.CandidateFault: the candidate's fault.
     """
-    settings = prepare(job, params)
     from real import verify  # imports transformers and trl, which the bed does without
 
     report = Report(params["stage"], params["seed"])
-    seed = params["seed"] * 1000
+    seed = params["seed"] * SEEDS_APART + int(params["parameters"].get("first_seed", 0))
     with (job / "out" / "progress.jsonl").open("a", encoding="utf-8") as stream:
         report.runs.append(verify.train(job / "train", algorithm, settings, seed, teller(stream)))
-    report.candidate_calls = int(getattr(algorithm, "calls", 0))
-    report.candidate_seconds = float(getattr(algorithm, "seconds", 0.0))
+    report.count(algorithm)
     report.write(job / "out")
 
 

@@ -164,6 +164,7 @@ class Watch(transformers.TrainerCallback):
         self._settings, self._tell = settings, tell
         self._per_rollout = settings.epochs * settings.minibatches
         self.evaluations: list[tuple[int, Evaluation]] = []
+        self._third_told = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 -- transformers'
         """After each step of the optimiser."""
@@ -194,6 +195,9 @@ class Watch(transformers.TrainerCallback):
         if self.evaluations[-1][0] == done:
             line["pass@1"] = self.evaluations[-1][1].pass_at_1
             line["kl"] = self.evaluations[-1][1].kl
+            if not self._third_told and 3 * done >= self._settings.steps:
+                self._third_told = True
+                line["third.gain"] = line["pass@1"] - self.evaluations[0][1].pass_at_1
         told = {f"told/{name}": value for name, value in recent[-1].told.items()}
         self._tell(dict(list((line | told).items())[:16]))
 
