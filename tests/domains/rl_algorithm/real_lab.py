@@ -1,36 +1,16 @@
-"""What the tests of the stage on real models share: the domain's scripts, programs in files, a tiny model and its data."""
-
-from __future__ import annotations
+"""What the tests of the stages on real models share: a model made from a configuration, and problems for it."""
 
 import json
-import sys
-from pathlib import Path
 
-from asi_evolve import domains
-
-FOLDER = Path(domains.__file__).parent / "rl_algorithm"
-if str(FOLDER) not in sys.path:
-    sys.path.insert(0, str(FOLDER))
+from .boundary_lab import FOLDER
 
 BASELINE = (FOLDER / "baseline" / "algorithm.py").read_text(encoding="utf-8")
 CHARACTERS = "0123456789+= "
 PAD, END = "<pad>", "<end>"
 
 
-def algorithm_of(text, folder):
-    """An algorithm in this process, out of a text."""
-    from boundary.in_process import InProcessAlgorithm
-
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "algorithm.py"
-    path.write_text(text, encoding="utf-8")
-    found = InProcessAlgorithm(path)
-    found.begin(0)
-    return found
-
-
 def make_model_folder(folder):
-    """A Qwen2 of 21,000 parameters with a tokenizer of characters, from a configuration, as save_pretrained writes it."""
+    """A Qwen2 of 21,000 parameters with a tokenizer of characters, out of a configuration."""
     import tokenizers
     import torch
     import transformers

@@ -1,18 +1,15 @@
 """Problems in the forms in which GSM8K and MATH are published, and one's own."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-import real_lab
-from real import problems
-from real.problems import Problem
+from . import real_lab
+from .boundary_lab import imported
+
+(problems,) = imported("real.problems")
+Problem = problems.Problem
 
 GSM8K = {"question": "How many?", "answer": "2+1,200 = <<2+1200=1202>>1,202.\n#### 1,202"}
 MATH = {"problem": "What is it?", "level": "Level 1", "type": "Algebra", "solution": r"So $\boxed{\frac{1}{2}}$."}
@@ -27,7 +24,7 @@ def test_gsm8k_and_math_and_own_rows_are_read_by_their_keys(tmp_path):
     file = real_lab.write_rows(tmp_path / "train.jsonl", [GSM8K, MATH, OWN])
     assert read(file, " Think.") == [
         ("train", Problem("How many? Think.", "1202", "gsm8k")),
-        ("train", Problem("What is it? Think.", r"\frac{1}{2}", "Algebra")),
+        ("train", Problem("What is it? Think.", r"\frac{1}{2}", "algebra")),
         ("train", Problem("1+1=", "2", "sums")),
     ]
 
@@ -74,12 +71,19 @@ def test_the_last_box_is_the_answer(solution, answer):
     assert problems.last_boxed(solution) == answer
 
 
-@pytest.mark.parametrize(
-    "row", [{"text": "?"}, {"question": "?", "answer": "no mark"}, {"problem": "?", "solution": "-"}]
-)
+@pytest.mark.parametrize("row", [{"text": "?"}, {"question": "?", "answer": "no mark"}, {"problem": "?"}])
 def test_a_row_of_no_known_form_is_named(tmp_path, row):
     with pytest.raises(ValueError, match="Expected a row of GSM8K"):
         read(real_lab.write_rows(tmp_path / "train.jsonl", [OWN, row]))
+
+
+def test_names_of_folders_and_tasks_far_off_do_not_matter(tmp_path):
+    row = {**MATH, "type": "Counting & Probability"}
+    file = real_lab.write_rows(tmp_path / "latest_tests" / "mine.jsonl", [row] * 3)
+    assert {problem.task for _, problem in read(file)} == {"counting_probability"}
+    assert problems.split_of(file, file) is None
+    assert problems.split_of(tmp_path / "gsm8k_test.jsonl", tmp_path) == "test"
+    assert problems.split_of(tmp_path / "train-00000-of-00001.parquet", tmp_path) == "train"
 
 
 def test_what_is_written_is_read_again_and_what_is_broken_is_named_by_its_line(tmp_path):

@@ -1,11 +1,9 @@
-"""TRL's trainer with an algorithm that is asked: the same numbers as TRL's own GRPO, and nothing but the answers moves it."""
-
-from __future__ import annotations
+"""TRL's trainer with an algorithm that is asked: TRL's own numbers for GRPO, and nothing but the answers moves it."""
 
 import itertools
+import json
 import os
-import sys
-from pathlib import Path
+import shutil
 
 import numpy as np
 import pytest
@@ -13,15 +11,26 @@ import pytest
 torch = pytest.importorskip("torch")
 for package in ("trl", "math_verify", "datasets"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install 'asi-evolve-mcp[rl]'")
-os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+os.environ |= {"TOKENIZERS_PARALLELISM": "false"}
 
-sys.path.insert(0, str(Path(__file__).parent))
-import real_lab
-from boundary.checking import BATCH_FORM
-from real import model_folder, verify
-from real.checking import Checker
-from real.problems import read
-from real.settings import Settings
+from . import real_lab  # noqa: E402 -- only where there is something to test
+from .boundary_lab import imported  # noqa: E402
+
+verify, model_folder, checking, problems, settings_of, boundary_checking, in_process = imported(
+    "real.verify",
+    "real.model_folder",
+    "real.checking",
+    "real.problems",
+    "real.settings",
+    "boundary.checking",
+    "boundary.in_process",
+)
+Checker, Settings, read, BATCH_FORM = (
+    checking.Checker,
+    settings_of.Settings,
+    problems.read,
+    boundary_checking.BATCH_FORM,
+)
 
 TRL_EPSILON = real_lab.BASELINE.replace("EPSILON = 1e-6", "EPSILON = 1e-4")
 """GRPO with the constant that TRL adds to the deviation of a group."""
@@ -38,6 +47,16 @@ def policy_loss(logp, old_logp, ref_logp, advantages, mask, info):
 def data(tmp_path_factory):
     torch.set_num_threads(1)
     return real_lab.make_data(tmp_path_factory.mktemp("data"))
+
+
+def algorithm_of(text, folder):
+    """An algorithm in this process, out of a text."""
+    folder.mkdir(parents=True)
+    path = folder / "algorithm.py"
+    path.write_text(text, encoding="utf-8")
+    found = in_process.InProcessAlgorithm(path)
+    found.begin(0)
+    return found
 
 
 class Recording:
@@ -65,7 +84,7 @@ def make_trainer(data, algorithm, folder, settings):
 
 
 def trls_own(data, folder, settings):
-    """TRL's trainer with its own loss, of GRPO as published: loss_type grpo (mean over a sequence, then over sequences),
+    """TRL's trainer with its own loss, GRPO as published: loss_type grpo (mean over a sequence, then over sequences),
     rewards by the deviation of their group, clip 0.2, no KL."""
     import datasets
     from trl import GRPOTrainer
@@ -84,9 +103,7 @@ def trls_own(data, folder, settings):
 
 
 def a_rollout(trainer, data):
-    """One rollout whose rewards differ within groups, with what TRL itself made of them."""
-    from trl import GRPOTrainer
-
+    """One rollout whose rewards differ within groups, with the advantages that TRL itself made of them."""
     kept = {}
 
     def scored(completions, **_):
@@ -96,17 +113,22 @@ def a_rollout(trainer, data):
     trainer.reward_funcs[0] = scored
     trainer.model.train()
     rows = [{"prompt": found.prompt, "answer": found.answer} for found in read(data / "problems.jsonl")[:4]]
-    told = trainer._advantages
-    trainer._advantages = lambda output: kept.setdefault("trl", output["advantages"].clone()) * 0 + told(output)
+    ask = trainer._advantages
+
+    def keep_and_ask(output):
+        kept["trl"] = output["advantages"].clone()
+        return ask(output)
+
+    trainer._advantages = keep_and_ask
     rollout = trainer._generate_and_score_completions([row for row in rows for _ in range(trainer.num_generations)])
-    assert isinstance(trainer, GRPOTrainer) and len(set(kept["rewards"])) > 1
+    assert len(set(kept["rewards"])) > 1
     return rollout, kept["trl"]
 
 
 @pytest.mark.slow
 def test_grpo_behind_the_boundary_is_trls_own_grpo(data, tmp_path):
     settings = Settings(steps=4, prompts=4, samples=8, minibatches=2, epochs=2, max_completion=4)
-    ours = make_trainer(data, real_lab.algorithm_of(TRL_EPSILON, tmp_path / "c"), tmp_path / "ours", settings)
+    ours = make_trainer(data, algorithm_of(TRL_EPSILON, tmp_path / "c"), tmp_path / "ours", settings)
     theirs = trls_own(data, tmp_path / "theirs", settings)
     rollout, their_advantages = a_rollout(ours, data)
     assert torch.allclose(rollout["advantages"], their_advantages, atol=1e-5)
@@ -150,7 +172,7 @@ def test_the_model_learns_by_the_answers_of_the_algorithm_and_by_nothing_else(da
         held_out_samples=16,
         evaluate_every=10,
     )
-    grpo = Recording(real_lab.algorithm_of(real_lab.BASELINE, tmp_path / "grpo"))
+    grpo = Recording(algorithm_of(real_lab.BASELINE, tmp_path / "grpo"))
     run = verify.train(data, grpo, settings, 1, lines.append)
     assert run.warm.pass_at_1 < 0.2 and run.pass_at_1 > 0.6
     assert [step for step, _ in run.curve] == [0, 10, 20]
@@ -165,7 +187,7 @@ def test_the_model_learns_by_the_answers_of_the_algorithm_and_by_nothing_else(da
     assert len(grpo.batches) == 20 and len(grpo.minibatches) == 20 * 2 * 2
     check_what_was_told(grpo)
 
-    still = verify.train(data, real_lab.algorithm_of(NO_OP, tmp_path / "no_op"), settings._replace(steps=3), 1, print)
+    still = verify.train(data, algorithm_of(NO_OP, tmp_path / "no_op"), settings._replace(steps=3), 1, print)
     assert (still.pass_at_1, still.greedy, still.entropy) == (
         still.warm.pass_at_1,
         still.warm.greedy,
@@ -196,9 +218,6 @@ def check_what_was_told(algorithm):
 
 
 def test_a_model_with_programs_of_its_own_or_pickled_weights_is_refused(data, tmp_path):
-    import json
-    import shutil
-
     folder = shutil.copytree(data / "model", tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModelForCausalLM": "x.Y"}}))
