@@ -95,8 +95,9 @@ class CandidateGRPOTrainer(GRPOTrainer):
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         rewards = super()._calculate_rewards(*args, **kwargs)
-        self._rewards = rewards.nansum(dim=1)
-        self.rewards.append(float(self._rewards.mean()))
+        summed: torch.Tensor = rewards.nansum(dim=1)
+        self._rewards = summed
+        self.rewards.append(float(summed.mean()))
         return rewards
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -115,31 +116,33 @@ class CandidateGRPOTrainer(GRPOTrainer):
         self._scored, self._scoring = None, True
         try:
             output = super()._generate_and_score_completions(inputs)
-            if self._scored is None:
-                self._score(output)
+            logp, entropy = self._score(output)
         finally:
             self._scoring = False
-        assert self._scored is not None and self._rewards is not None
+        assert self._rewards is not None
         mask = output["completion_mask"].float()
         rows = mask.shape[0]
-        output["old_per_token_logps"], output["entropy"] = (kept.float() * mask for kept in self._scored)
+        output["old_per_token_logps"], output["entropy"] = logp.float() * mask, entropy.float() * mask
         output["rewards"] = self._rewards.float()
         output["group_ids"] = torch.arange(rows, device=mask.device) // self.num_generations
         output["advantages"] = self._advantages(output)
         return output
 
-    def _score(self, output: dict[str, Any]) -> None:
-        """Log-probabilities and entropies of a rollout where the parent had no use for them."""
+    def _score(self, output: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probabilities and entropies of a rollout: the parent's, or our own where it had no use for them."""
+        if self._scored is not None:
+            return self._scored
         ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
         mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
         with torch.no_grad():
-            self._get_per_token_logps_and_entropies(
+            logp, entropy, _ = self._get_per_token_logps_and_entropies(
                 self.model,
                 ids,
                 mask,
                 output["completion_ids"].size(1),
                 batch_size=self.args.per_device_train_batch_size,
             )
+        return logp, entropy
 
     def _advantages(self, output: dict[str, Any]) -> torch.Tensor:
         found = np.ascontiguousarray(self.algorithm.advantages(self._told(output)), dtype=np.float32)

@@ -18,11 +18,11 @@ import types as _verl_types
 from typing import Any as _VerlAny
 
 import torch as _verl_torch
+from torch import Tensor as _VerlTensor
 
 _VERL_NAME = "evolved_NODE"
 _VERL_PROBE = "_evolved_NODE_probe"
 _verl_calls: _verl_collections.Counter[str] = _verl_collections.Counter()
-_VerlTensor = _verl_torch.Tensor
 
 
 class _VerlAbsent:
