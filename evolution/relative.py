@@ -92,7 +92,7 @@ class Yardstick:
         ]
         return math.fsum(worth) - math.fsum(_cost(fine, metrics[fine.metric]) for fine in self.penalties)
 
-    def size(self, metrics: Metrics) -> float:
+    def size(self, metrics: Mapping[str, float]) -> float:
         """How large the terms of a run are: what a gain in the form `gain` is large or small beside."""
         whole = math.fsum(term.weight for term in self.terms)
         return math.fsum(term.weight / whole * abs(metrics[term.metric]) for term in self.terms)

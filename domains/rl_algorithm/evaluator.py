@@ -41,7 +41,7 @@ def evaluate(job: Path, params: dict[str, Any]) -> dict[str, float]:
     """The metrics, with the artifacts written; raises Refusal."""
     parameters = params["parameters"]
     regimes, seeds = str(parameters["regimes"]).split(), inner_seeds(params)
-    report = read_runs(job / "outputs" / "runs.json", regimes, seeds)
+    report = read_runs(job / "outputs" / "runs.json", params["stage"], params["seed"], regimes, seeds)
     if not parameters.get("compared", True):
         return {"gain": 0.0}
     metrics = measures(report.runs, regimes, seeds)

@@ -19,6 +19,7 @@ TITLES = {
     "on_policy": "on-policy",
     "stress": "off-policy stress",
     "flipped": "15 % of the rewards flipped",
+    "real": "a real model",
 }
 
 

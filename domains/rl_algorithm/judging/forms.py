@@ -7,7 +7,8 @@ is refused all the same. The file is what training/runs.py writes:
      "runs": [{"regime": "stress", "seed": 2, "steps": 30, "curve": [[0, 0.115], [5, 0.14], ..., [30, 0.31]],
                "pass_at_1": 0.31, "greedy": 0.33, "by_task": {"add": 0.2, "mod": 0.3, "sort": 0.4},
                "entropy": 0.6, "kl": 0.4, "clip_fraction": 0.1, "length": 5.0, "length_start": 5.3,
-               "warm": {"pass_at_1": 0.115, "greedy": 0.13, ...}, "cpu_seconds": 6.6}, ...]}
+               "warm": {"pass_at_1": 0.115, "greedy": 0.13, "by_task": {...}, "entropy": 0.9, "kl": 0.0, "length": 5.3},
+               "cpu_seconds": 6.6}, ...]}
 
 Every number is finite, every share from 0 to 1, a curve begins at the warm start and ends at pass_at_1.
 """
@@ -36,6 +37,9 @@ NUMBERS = {
     "cpu_seconds": (0.0, 1e7),
 }
 """What a run can have measured."""
+
+OF_THE_WARM_START = ("entropy", "kl", "length")
+"""Numbers that are measured before training too."""
 
 
 class Refusal(Exception):
@@ -66,11 +70,12 @@ class Report(NamedTuple):
     candidate_seconds: float
 
 
-def read_runs(path: Path, regimes: list[str], seeds: list[int]) -> Report:
-    """Each regime with each seed exactly once. Raises Refusal for whatever else the file is."""
+def read_runs(path: Path, stage: str, seed: int, regimes: list[str], seeds: list[int]) -> Report:
+    """Each regime with each inner seed exactly once. Raises Refusal for whatever else the file is."""
     told = _json(path)
-    if type(told.get("format")) is not int or told["format"] != FORMAT:
-        raise Refusal(f"Expected format {FORMAT}, but got {_short(told.get('format'))}.")
+    for name, value in (("format", FORMAT), ("stage", stage), ("seed", seed)):
+        if type(told.get(name)) is not type(value) or told[name] != value:
+            raise Refusal(f"Expected {name} {value}, but got {_short(told.get(name))}.")
     runs = told.get("runs")
     wanted = [(regime, seed) for regime in regimes for seed in seeds]
     if not isinstance(runs, list) or len(runs) != len(wanted):
@@ -78,8 +83,7 @@ def read_runs(path: Path, regimes: list[str], seeds: list[int]) -> Report:
     read = {(run.regime, run.seed): run for run in map(_run, runs)}
     missing = [pair for pair in wanted if pair not in read]
     if missing:
-        regime, seed = missing[0]
-        raise Refusal(f"Expected a run of {regime} with seed {seed}, but there is none.")
+        raise Refusal(f"Expected a run of {missing[0][0]} with seed {missing[0][1]}, but there is none.")
     if len({tuple(sorted(run.by_task)) for run in read.values()}) > 1:
         raise Refusal("Expected the same tasks in every run, but they differ.")
     calls = _number(told.get("candidate_calls"), "candidate_calls", 0, 1e12)
@@ -91,7 +95,7 @@ def _json(path: Path) -> dict[str, Any]:
     if not path.is_file() or path.stat().st_size > LARGEST_FILE:
         raise Refusal(f"Expected runs.json of at most {LARGEST_FILE} bytes.")
     try:
-        told = json.loads(path.read_bytes(), parse_constant=_refuse_constant, object_pairs_hook=_object_of)
+        told = json.loads(path.read_bytes(), parse_constant=_finite, parse_float=_finite, object_pairs_hook=_object_of)
     except (ValueError, RecursionError) as error:
         raise Refusal(f"Expected JSON, but got {_short(error)}.") from error
     if not isinstance(told, dict):
@@ -99,8 +103,10 @@ def _json(path: Path) -> dict[str, Any]:
     return told
 
 
-def _refuse_constant(name: str) -> float:
-    raise Refusal(f"Expected finite numbers, but got {name}.")
+def _finite(text: str) -> float:
+    if not math.isfinite(float(text)):
+        raise Refusal(f"Expected finite numbers, but got {_short(text)}.")
+    return float(text)
 
 
 def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -121,6 +127,10 @@ def _run(value: Any) -> Run:
     if not isinstance(warm, dict):
         raise Refusal(f"Expected warm of {name} to be an object, but got {_short(warm)}.")
     start, end = _share(warm.get("pass_at_1"), f"warm.pass_at_1 of {name}"), _share(value.get("pass_at_1"), name)
+    _share(warm.get("greedy"), f"warm.greedy of {name}")
+    _tasks(warm.get("by_task"), f"the warm start of {name}", start)
+    for key in OF_THE_WARM_START:
+        _number(warm.get(key), f"warm.{key} of {name}", *NUMBERS[key])
     return Run(
         regime=regime,
         seed=seed,

@@ -23,7 +23,7 @@ def read(tmp_path):
     def reading(report, regimes=REGIMES, seeds=(0, 1, 2)):
         path = tmp_path / "runs.json"
         path.write_bytes(report if isinstance(report, bytes) else json.dumps(report).encode())
-        return forms.read_runs(path, list(regimes), list(seeds))
+        return forms.read_runs(path, "explore", 0, list(regimes), list(seeds))
 
     return reading
 
@@ -48,6 +48,9 @@ def test_an_honest_report_is_read_in_the_order_of_the_stage(read):
     [
         (lambda r: r.update(format=2), "format 1"),
         (lambda r: r.update(format=True), "format 1"),
+        (lambda r: r.update(stage="verify_bed"), "stage explore"),
+        (lambda r: r.update(seed=0.0), "seed 0"),
+        (lambda r: r["runs"][3]["warm"].update(kl="nan"), "warm.kl of stress 0"),
         (lambda r: r["runs"].pop(), "a list of 9 runs"),
         (lambda r: r["runs"][0].update(seed=7), "Expected a run of on_policy with seed 0"),
         (lambda r: r["runs"][0].update(seed=True), "a regime and a seed"),
@@ -56,7 +59,7 @@ def test_an_honest_report_is_read_in_the_order_of_the_stage(read):
         (lambda r: r["runs"][3].update(pass_at_1=0.31), "to meet pass_at_1 at 0.31"),
         (lambda r: r["runs"][3].update(pass_at_1="0.3"), "to be a number"),
         (lambda r: r["runs"][3].update(greedy=None), "greedy of stress 0"),
-        (lambda r: r["runs"][3]["warm"].update(pass_at_1=0.2), "to meet the warm start at 0.2"),
+        (lambda r: r["runs"][3]["warm"].update(pass_at_1=0.2, by_task={"add": 0.2}), "to meet the warm start at 0.2"),
         (lambda r: r["runs"][3].pop("warm"), "warm of stress 0"),
         (lambda r: r["runs"][3].update(curve=[]), "a curve of stress 0"),
         (lambda r: r["runs"][3]["curve"].pop(), "up to step 30"),
