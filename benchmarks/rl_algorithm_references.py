@@ -2,11 +2,11 @@
 
     python benchmarks/rl_algorithm_references.py [--seeds 3] [--regimes on_policy stress flipped] [--only dapo gspo]
 
-Every program trains in this process, from the same weights, with the same seeds as GRPO: the bed alone is measured here,
-not the boundary. Prints a line per run, then for each regime and for all runs together the mean gain in pass@1 over GRPO,
-its standard deviation over the runs and its 95 % interval (Student's t with n - 1 degrees of freedom). An interval
-that holds zero says that no difference was seen. CPU seconds are those of this process with one thread; a machine that is
-busy with others inflates them, so its load is printed as well.
+Every program trains in this process, from the same weights, with the same seeds as GRPO: the bed alone is measured
+here, not the boundary. Prints a line per run, then for each regime and for all runs together the mean gain in pass@1
+over GRPO, its standard deviation over the runs and its 95 % interval (Student's t with n - 1 degrees of freedom). An
+interval that holds zero says that no difference was seen. CPU seconds are those of this process with one thread; a
+machine that is busy with others inflates them, so its load is printed as well.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import argparse
 import os
 import statistics
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
@@ -44,7 +43,7 @@ def program_of(name: str) -> Path:
 def run(name: str, regime_name: str, seed: int, parameters: dict[str, int]) -> Run:
     """One run of one program."""
     algorithm = InProcessAlgorithm(program_of(name))
-    ran = train(warm_start(), algorithm, regime(regime_name, parameters), seed, lambda step, told: None)
+    ran = train(warm_start(), algorithm, regime(regime_name, parameters), seed, tell_nobody)
     print(
         f"{name:20} {regime_name:10} {seed}  pass@1 {ran.warm.pass_at_1:.3f} -> {ran.pass_at_1:.3f}  "
         f"greedy {ran.greedy:.3f}  entropy {ran.entropy:.2f}  kl {ran.kl:.2f}  clipped {ran.clip_fraction:.3f}  "
@@ -53,6 +52,10 @@ def run(name: str, regime_name: str, seed: int, parameters: dict[str, int]) -> R
         flush=True,
     )
     return ran
+
+
+def tell_nobody(step: int, measurements: dict[str, float]) -> None:
+    """Progress is not looked at here."""
 
 
 def gain_cell(gains: list[float]) -> str:

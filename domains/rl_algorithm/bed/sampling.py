@@ -33,24 +33,25 @@ class Answers(NamedTuple):
 def answer(model: Decoder, prompts: Tensor, samples: int = 1, generator: torch.Generator | None = None) -> Answers:
     """`samples` answers to each prompt (P, PROMPT_WIDTH), those to one prompt side by side; greedy without a
     generator."""
-    logits, cache = model(prompts)
-    logits, cache = logits[:, -1].repeat_interleave(samples, 0), repeated(cache, samples)
-    count = len(logits)
+    count = len(prompts) * samples
     chances = torch.rand(ANSWER_LIMIT, count, generator=generator) if generator is not None else None
-    running = torch.ones(count)
-    columns: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    answers = Answers(torch.full((count, ANSWER_LIMIT), END), *(torch.zeros(count, ANSWER_LIMIT) for _ in range(3)))
+    logits, cache = model(prompts)
+    logits, cache = logits.repeat_interleave(samples, 0), repeated(cache, samples)
+    rows = torch.arange(count)  # those that go on
     for place in range(ANSWER_LIMIT):
-        logps = logits.log_softmax(-1)
-        chosen = logps.argmax(-1) if chances is None else _drawn(logps, chances[place])
-        chosen = torch.where(running > 0, chosen, END)
-        logp = logps.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
-        entropy = -(logps.exp() * logps).sum(-1)
-        columns.append((chosen, running, logp * running, entropy * running))
-        running = running * (chosen != END)
-        if place + 1 < ANSWER_LIMIT:
-            logits, cache = model(chosen.unsqueeze(-1), cache)
-            logits = logits[:, -1]
-    return Answers(*(torch.stack(column, dim=1) for column in zip(*columns, strict=True)))
+        logps = logits[:, -1].log_softmax(-1)
+        chosen = logps.argmax(-1) if chances is None else _drawn(logps, chances[place, rows])
+        answers.tokens[rows, place] = chosen
+        answers.mask[rows, place] = 1.0
+        answers.logp[rows, place] = logps.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
+        answers.entropy[rows, place] = -(logps.exp() * logps).sum(-1)
+        going = chosen != END
+        rows, chosen = rows[going], chosen[going]
+        if not len(rows) or place + 1 == ANSWER_LIMIT:
+            break
+        logits, cache = model(chosen.unsqueeze(-1), [(key[going], value[going]) for key, value in cache])
+    return answers
 
 
 def _drawn(logps: Tensor, chance: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from training.runs import Evaluation
 
+KL_ANSWERS = 384
+
 
 class Evaluator:
     """The held-out prompts of a run, the same before, during and after it."""
@@ -58,8 +60,11 @@ def rewards(questions: list[Question], answers: Answers) -> np.ndarray:
 
 @torch.no_grad()
 def divergence(model: Decoder, reference: Decoder, prompts: Tensor, answers: Answers) -> float:
-    """KL(model || reference), nats a token, of the whole distributions where the model has sampled."""
-    logps: Tensor = answer_logits(model, prompts, answers.tokens).log_softmax(-1)
-    others: Tensor = answer_logits(reference, prompts, answers.tokens).log_softmax(-1)
+    """KL(model || reference), nats a token, of the whole distributions where the model has sampled; over the first
+    answers alone."""
+    longest = int(answers.lengths.max())
+    tokens, mask = answers.tokens[:KL_ANSWERS, :longest], answers.mask[:KL_ANSWERS, :longest]
+    logps: Tensor = answer_logits(model, prompts[:KL_ANSWERS], tokens).log_softmax(-1)
+    others: Tensor = answer_logits(reference, prompts[:KL_ANSWERS], tokens).log_softmax(-1)
     per_token = (logps.exp() * (logps - others)).sum(-1)
-    return float((per_token * answers.mask).sum() / answers.mask.sum())
+    return float((per_token * mask).sum() / mask.sum())

@@ -81,12 +81,12 @@ def train(
         shares.append(updates.clip_fraction)
         told = measurements(sampled, updates)
         if step + 1 in points:
-            curve.append((step + 1, evaluator.pass_at_1(model)))
+            last = evaluator.full(model) if step + 1 == regime.steps else None
+            curve.append((step + 1, last.pass_at_1 if last else evaluator.pass_at_1(model)))
             told["pass@1"] = curve[-1][1]
         if step + 1 == third(regime):
             told["third.gain"] = curve[-1][1] - warm.pass_at_1
         on_step(step + 1, told)
-    last = evaluator.full(model)
     return Run(
         regime=regime.name,
         seed=seed,
@@ -113,7 +113,7 @@ class Trainer:
         self._model = model
         self._algorithm = algorithm
         self._regime = regime
-        self._optimiser = torch.optim.AdamW(model.parameters(), lr=regime.learning_rate, weight_decay=0.0)
+        self._optimiser = torch.optim.AdamW(model.parameters(), lr=regime.learning_rate, weight_decay=0.0, fused=True)
         self._rng = np.random.default_rng(seeds)
         self._generator = torch.Generator().manual_seed(int(self._rng.integers(2**63)))
 
