@@ -12,6 +12,7 @@ It measures and judges nothing: scores are the evaluator's. By hand there is ben
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ JOB = Path(sys.argv[1] if len(sys.argv) > 1 else "/job")
 sys.path.insert(0, str(JOB / "channel"))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from boundary.remote import RemoteAlgorithm
+from boundary.remote import CALL_SECONDS, RemoteAlgorithm
 
 
 def main() -> None:
@@ -43,8 +44,7 @@ def train_on_the_bed(params: dict[str, Any]) -> None:
 
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    settings = Settings.read(params)
-    run_all(RemoteAlgorithm(), settings, JOB / "out")
+    run_all(remote(params), Settings.read(params), JOB / "out")
 
 
 def train_real_model(params: dict[str, Any]) -> None:
@@ -52,7 +52,17 @@ def train_real_model(params: dict[str, Any]) -> None:
     from real import stage
 
     settings = stage.prepare(JOB, params)
-    stage.run(JOB, params, settings, RemoteAlgorithm())
+    stage.run(JOB, params, settings, remote(params))
+
+
+def remote(params: dict[str, Any]) -> RemoteAlgorithm:
+    """The candidate. Parameters of the stage: `call_seconds` (30) and `candidate_seconds` (no bound), wall time of a
+    call and of all calls together; those of the training are in series.py and regimes.py, or in real/settings.py."""
+    parameters = params["parameters"]
+    return RemoteAlgorithm(
+        call_seconds=float(parameters.get("call_seconds", CALL_SECONDS)),
+        seconds_in_all=float(parameters.get("candidate_seconds", math.inf)),
+    )
 
 
 if __name__ == "__main__":

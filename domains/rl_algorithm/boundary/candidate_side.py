@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import metrics
-from .batch import Batch
+from boundary import metrics
+from boundary.batch import Batch
 
 FUNCTIONS = {
     "compute_advantages": "compute_advantages(batch)",

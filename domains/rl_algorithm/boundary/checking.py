@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from training.algorithm import Answer, Refused
 
-from . import metrics
+from boundary import metrics
 
 Arrays = Mapping[str, Any]
 

@@ -15,19 +15,25 @@ import numpy as np
 import torch
 from training.algorithm import Answer
 
-from .candidate_side import CandidateSide
-from .checking import Arrays, batch_arrays, checked_advantages, checked_loss, loss_arrays
+from boundary.candidate_side import CandidateSide
+from boundary.checking import Arrays, batch_arrays, checked_advantages, checked_loss, loss_arrays
 
 
 class InProcessAlgorithm:
     """A file with the two functions. Answers are held to the same form: any other raises `Refused`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, own_random_numbers: bool = True) -> None:
         """Import it.
+
+        Args:
+            path: the file.
+            own_random_numbers: whether those of torch, numpy and Python are kept apart from the trainer's, as they are
+                in two processes; it takes a tenth of a millisecond a call.
 
         Raises:
             AttributeError: it lacks one of the two functions. Besides, whatever its import raises.
         """
+        self._apart = own_random_numbers
         self._side = CandidateSide(path.parent, path.name)
         self._random = _random_states()
 
@@ -58,7 +64,9 @@ class InProcessAlgorithm:
 
     @contextmanager
     def _own_random_numbers(self) -> Iterator[None]:
-        """Of the algorithm, apart from the trainer's, as they are in two processes."""
+        if not self._apart:
+            yield
+            return
         trainers = _random_states()
         _set_random_states(self._random)
         try:

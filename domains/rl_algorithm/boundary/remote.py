@@ -7,13 +7,14 @@ left uncaught, ends the experiment as the candidate's error. The trainer needs J
 
 from __future__ import annotations
 
+import math
 import time
 
 import channel  # pyright: ignore[reportMissingImports] -- laid beside the trainer by the sandbox
 import numpy as np
 from training.algorithm import Answer, Refused
 
-from .checking import Arrays, batch_arrays, checked_advantages, checked_loss, loss_arrays
+from boundary.checking import Arrays, batch_arrays, checked_advantages, checked_loss, loss_arrays
 
 START_SECONDS = 120.0
 """Wall time for the import of torch and of the candidate on a busy machine."""
@@ -28,7 +29,7 @@ class RemoteAlgorithm:
         self,
         *,
         call_seconds: float = CALL_SECONDS,
-        seconds_in_all: float | None = None,
+        seconds_in_all: float = math.inf,
         start_seconds: float = START_SECONDS,
     ) -> None:
         """Wait until the candidate is imported.
@@ -90,7 +91,7 @@ class RemoteAlgorithm:
         finally:
             self.calls += 1
             self.seconds += time.monotonic() - began
-        if self._seconds_in_all is not None and self.seconds > self._seconds_in_all:
+        if self.seconds > self._seconds_in_all:
             raise channel.CandidateHung(
                 f"Expected the candidate to take at most {self._seconds_in_all:g} s for all its calls together, but "
                 f"after {self.calls} calls it has taken {self.seconds:.1f} s."

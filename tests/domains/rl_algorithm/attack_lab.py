@@ -29,40 +29,39 @@ HERE = Path(__file__).parent
 BASELINE = (FOLDER / "baseline" / "algorithm.py").read_text()
 
 
-def tabular_domain(folder: Path) -> Path:
-    """A domain with the real boundary, stub and baseline, and the trainer in tabular/."""
-    shutil.copytree(HERE / "tabular", folder)
-    ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("boundary", "training", "baseline"):
-        shutil.copytree(FOLDER / name, folder / name, ignore=ignore)
-    shutil.copy(FOLDER / "stub.py", folder)
+def shortened_domain(folder: Path) -> Path:
+    """The domain with all its programs but for the evaluator, and one short run for a stage."""
+    shutil.copytree(HERE / "shortened", folder)
+    for name in ("bed", "boundary", "training", "baseline"):
+        shutil.copytree(FOLDER / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("harness.py", "stub.py"):
+        shutil.copy(FOLDER / name, folder)
     return folder
 
 
 class AttackRange:
     """Runs candidates of one domain, one job folder each."""
 
-    def __init__(self, root, domain, isolation, interpreter, **parameters):
+    def __init__(self, root, domain, isolation, interpreter):
         self.root, self.count = root, 0
         self.domain = load_domain(domain)
         self.stage = next(s for s in self.domain.spec.stages if s.name == self.domain.spec.default_stage)
-        self.parameters = parameters
-        self.grant = Grant(isolation, interpreter, 1, (), seed_key=bytes(32))
+        self.isolation, self.interpreter = isolation, interpreter
 
-    def run(self, attack="", *, seed=0, bounds=None, **parameters):
-        """(how it ended, what it printed, its folder) of GRPO with this behind it."""
+    def run(self, attack="", *, key=bytes(32), bounds=None, **parameters):
+        """(how it ended, what it printed, its folder) of GRPO with this behind it, in a workspace of this key."""
         self.count += 1
         job = JobFolder(self.root / f"e{self.count}-explore-0-1")
-        told = {**self.stage.parameters, **self.parameters, **parameters}
+        told = {**self.stage.parameters, **parameters}
         lay_down_job(
             job,
             domain=self.domain,
             instance=None,
             stage=self.stage.model_copy(update={"parameters": told, **(bounds or {})}),
-            seed=seed,
+            seed=0,
             files={"algorithm.py": f"{BASELINE}\n\n{textwrap.dedent(attack)}"},
             token=uuid.uuid4().hex,
-            grant=self.grant,
+            grant=Grant(self.isolation, self.interpreter, 1, (), seed_key=key),
         )
         assert start_supervisor(job).wait(200) == 0, (job.path / "supervisor.log").read_text()
         end = job.read_exit()

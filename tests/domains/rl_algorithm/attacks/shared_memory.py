@@ -4,8 +4,8 @@
 # expect: honest
 
 import ctypes
-import glob
 import os
+import sys
 import tempfile
 
 _honest_loss = policy_loss
@@ -13,14 +13,18 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _mine = {"/tmp", "/var/tmp", "/dev/shm", tempfile.gettempdir()}
 
 
+def _is_pythons(path):
+    """Whether a folder is the interpreter's own, which may lie in a temporary folder and can be read by all."""
+    return path in (sys.prefix, sys.base_prefix)
+
+
 def _look():
     for folder in sorted(_mine):
-        for path in glob.glob(folder + "/**", recursive=True):
-            try:
-                if os.path.isfile(path) and os.access(path, os.R_OK):
+        for place, folders, files in os.walk(folder):
+            folders[:] = [name for name in folders if not _is_pythons(os.path.join(place, name))]
+            for path in (os.path.join(place, name) for name in files):
+                if os.access(path, os.R_OK):
                     print("LEAK: file", path, os.path.getsize(path), flush=True)
-            except OSError:
-                pass
     for number in range(64):
         if _libc.shmat(number, None, 0o10000) not in (-1, 0xFFFFFFFF):  # SHM_RDONLY
             print("LEAK: segment", number, flush=True)
@@ -50,8 +54,8 @@ def _leave():
 
 
 def policy_loss(logp, old_logp, ref_logp, advantages, mask, info):
-    if info.step == 1 and "seen" not in globals():
-        globals()["seen"] = True
+    if info.step == 1 and "_seen" not in globals():
+        globals()["_seen"] = True
         _look()
         _leave()
     return _honest_loss(logp, old_logp, ref_logp, advantages, mask, info)
