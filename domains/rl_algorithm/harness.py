@@ -16,6 +16,7 @@ import math
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 # One CPU is granted: threads of linear algebra would only wait for each other, and sums would not repeat to the bit.
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
@@ -24,24 +25,44 @@ JOB = Path(sys.argv[1] if len(sys.argv) > 1 else "/job")
 sys.path.insert(0, str(JOB / "channel"))
 sys.path.insert(0, str(Path(__file__).parent))
 
-import torch
 from boundary.remote import CALL_SECONDS, RemoteAlgorithm
-from training.series import Settings, run_all
 
 
 def main() -> None:
-    """Train for one job folder. Parameters of the stage: `call_seconds` (30) and `candidate_seconds` (no bound), wall
-    time of a call and of all calls together; and those of series.py and regimes.py."""
+    """Train for one job folder."""
+    params = json.loads((JOB / "params.json").read_text())
+    if params["parameters"].get("trainer") == "trl":
+        train_real_model(params)
+    else:
+        train_on_the_bed(params)
+
+
+def train_on_the_bed(params: dict[str, Any]) -> None:
+    """Every regime with every seed, on one thread."""
+    import torch
+    from training.series import Settings, run_all
+
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    params = json.loads((JOB / "params.json").read_text())
-    settings = Settings.read(params)
+    run_all(remote(params), Settings.read(params), JOB / "out")
+
+
+def train_real_model(params: dict[str, Any]) -> None:
+    """A Hugging Face model of the user's, with TRL; says first what is missing, before the candidate is waited for."""
+    from real import stage
+
+    settings = stage.prepare(JOB, params)
+    stage.run(JOB, params, settings, remote(params))
+
+
+def remote(params: dict[str, Any]) -> RemoteAlgorithm:
+    """The candidate. Parameters of the stage: `call_seconds` (30) and `candidate_seconds` (no bound), wall time of a
+    call and of all calls together; those of the training are in series.py and regimes.py, or in real/settings.py."""
     parameters = params["parameters"]
-    algorithm = RemoteAlgorithm(
+    return RemoteAlgorithm(
         call_seconds=float(parameters.get("call_seconds", CALL_SECONDS)),
         seconds_in_all=float(parameters.get("candidate_seconds", math.inf)),
     )
-    run_all(algorithm, settings, JOB / "out")
 
 
 if __name__ == "__main__":
