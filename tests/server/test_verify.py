@@ -296,7 +296,8 @@ def test_a_node_that_does_not_exist_is_told(case, capsys, node, said):
 def test_every_score_says_where_it_comes_from(case):
     (case.domain / "data" / "public").mkdir(parents=True)
     (case.domain / "data" / "public" / "table.csv").write_text("1,2\n")
-    case.rewrite("domain.toml", 'version = "1"\n', 'version = "1"\nrequirements = ["numpy>=1", "no-such-package"]\n')
+    needed = """requirements = ["numpy>=1", "no-such-package; sys_platform == 'win32'"]"""
+    case.rewrite("domain.toml", 'version = "1"\n', f'version = "1"\n{needed}\n')
     case.score(program("return 7.0"))
     environment = case.environment()
     expected = {"python", "platform", "cpu", "tier", "asi_evolve", "evaluator_sha256", "harness_sha256"}

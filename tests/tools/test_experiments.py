@@ -55,7 +55,7 @@ async def test_what_is_not_the_candidates_fault_says_so_and_can_be_run_again(ben
     node = await bench.node(campaign, 2.0, outcome, {"reason": "the machine died"})
     result = await bench.call("wait_experiment", experiments=["e2"])
     assert "Not the candidate's fault" in result["next"]
-    assert f"promote_node(node='{node}')" in result["next"]
+    assert f"promote_node(node='{node}', stage='explore')" in result["next"]
     assert "needs_analysis" not in await bench.call("campaign_status", campaign=campaign)
     again = await bench.call("promote_node", node=node, wait_s=0)
     await bench.settle(again["experiment"], score=2.0)

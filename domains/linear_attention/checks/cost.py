@@ -28,7 +28,9 @@ LENGTHS = (512, 1024, 2048)
 LARGEST_EXPONENT = 1.3
 """T log T is 1.15 here, with what is linear besides less; T^2 with its projections 1.6 and more."""
 TIMED = (1024, 4096)
-LARGEST_TIME_EXPONENT = 1.6
+PASSES = (8, 3)
+"""Forward passes at each, of which the shortest time counts: a hiccup in a short one would hide the growth."""
+LARGEST_TIME_EXPONENT = 1.5
 SHORTEST_TIME = 0.02
 """CPU seconds at the longest length below which times are not looked at."""
 MOST_OPERATIONS = 1.0
@@ -157,7 +159,7 @@ def _exponent(counts: list[int]) -> float:
 
 
 def _cost(subject: Subject, exponent: float) -> Finding:
-    shortest, longest = (_seconds(subject, length) for length in TIMED)
+    shortest, longest = (_seconds(subject, length, passes) for length, passes in zip(TIMED, PASSES, strict=True))
     growth = math.log(longest / shortest, TIMED[1] / TIMED[0])
     if longest > SHORTEST_TIME and growth > LARGEST_TIME_EXPONENT:
         return Finding(
@@ -172,15 +174,15 @@ def _cost(subject: Subject, exponent: float) -> Finding:
     return Finding("cost", "passed", exponent, LARGEST_EXPONENT, sentence)
 
 
-def _seconds(subject: Subject, length: int) -> float:
-    """Shortest of two forward passes: CPU seconds of this thread, or wall seconds on a GPU.
+def _seconds(subject: Subject, length: int, passes: int) -> float:
+    """Shortest of some forward passes: CPU seconds of this thread, or wall seconds on a GPU.
 
     Not of the process: while an interval timer runs (`budget.at_most`), Linux counts those in ticks of 4 ms.
     """
     on_cpu = torch.device(subject.device).type == "cpu"
     clock = time.thread_time if on_cpu else time.perf_counter
     module, x, seconds = subject.fresh(), subject.inputs(1, length), math.inf
-    for _ in range(2):
+    for _ in range(passes):
         begun = clock()
         subject.answer(module, x, "cost")  # copies its answer, which waits for a GPU
         seconds = min(seconds, clock() - begun)
