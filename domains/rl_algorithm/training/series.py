@@ -42,7 +42,7 @@ class Settings:
         return cls(
             stage=params["stage"],
             seed=params["seed"],
-            hidden_seed=int(params.get("hidden_seed", 0)),
+            hidden_seed=int(params["hidden_seed"]),
             regimes=tuple(regime(name, given) for name in str(given.get("regimes", " ".join(KNOWN))).split()),
             inner_seeds=tuple(range(first, first + int(given.get("seeds_per_run", SEEDS_PER_RUN)))),
         )
