@@ -80,7 +80,7 @@ def test_runs_over_the_channel_are_those_of_this_process_to_the_bit(tmp_path):
     here = series.run_all(program("grpo"), settings, tmp_path / "here")
     told = json.loads((tmp_path / "job" / "out" / "runs.json").read_text())
     assert comparable(told) == comparable(here.content())
-    begun, steps, minibatches = 6, 2 * (3 + 1 + 3), 2 * (3 * 4 + 1 * 16 + 3 * 4)
+    begun, steps, minibatches = 6, 2 * (3 + 1 + 3), 2 * (3 * 4 + 1 * 32 + 3 * 4)
     assert told["candidate_calls"] == begun + steps + minibatches
     assert told["candidate_seconds"] > 0
     lines = (tmp_path / "job" / "out" / "progress.jsonl").read_text()
@@ -100,6 +100,14 @@ def test_inner_seeds_come_from_the_seed_and_where_the_stage_begins():
     assert series.Settings.read(params(parameters={})).inner_seeds == (3000, 3001, 3002)
 
 
+def test_without_a_hidden_seed_nothing_is_trained():
+    """Everybody knows what is drawn from 0."""
+    told = params()
+    del told["hidden_seed"]
+    with pytest.raises(KeyError, match="hidden_seed"):
+        series.Settings.read(told)
+
+
 def test_a_stage_that_says_nothing_has_the_three_regimes():
     settings = series.Settings.read(params(parameters={}))
     told = {
@@ -107,7 +115,7 @@ def test_a_stage_that_says_nothing_has_the_three_regimes():
     }
     assert told == {
         "on_policy": (70, 2, 2, 5e-4, 0.0),
-        "stress": (30, 4, 4, 1e-3, 0.0),
+        "stress": (15, 8, 4, 1e-3, 0.0),
         "flipped": (70, 2, 2, 5e-4, 0.15),
     }
     assert {(one.prompts, one.samples) for one in settings.regimes} == {(24, 8)}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from .bed_lab import SHORT, algorithm, regimes, trained, warm_start, weights_of  # noqa: E402
+from .bed_lab import SHORT, algorithm, loop, regimes, tasks, trained, warm_start, weights_of  # noqa: E402
 
 
 class Witness:
@@ -93,8 +93,8 @@ def test_a_batch_has_the_promised_form():
 def test_every_epoch_asks_for_each_group_once_and_whole():
     witness = Witness()
     trained(witness, "stress")
-    assert len(witness.batches) == 2 and len(witness.asked) == 2 * 4 * 4
-    for epoch in range(8):
+    assert len(witness.batches) == 2 and len(witness.asked) == 2 * 8 * 4
+    for epoch in range(16):
         of_epoch = [info["group_ids"] for _, info in witness.asked[4 * epoch : 4 * epoch + 4]]
         assert all((ids.reshape(-1, 4) == ids[::4, None]).all() for ids in of_epoch)
         assert sorted(np.concatenate(of_epoch)) == sorted(witness.batches[0]["group_ids"])
@@ -139,6 +139,38 @@ def test_the_largest_gradient_takes_no_larger_step_than_one_of_norm_one():
     huge, large = trained(Witness(3e38)), trained(Witness(1e3))
     assert all(torch.isfinite(weights).all() for weights in weights_of(huge.model))
     assert huge.run.pass_at_1 == large.run.pass_at_1
+
+
+class StartsSmall(Witness):
+    """Next to nothing for 40 updates, so that the optimiser expects little, then all that is allowed."""
+
+    def loss(self, *arrays):
+        answer = super().loss(*arrays)
+        return answer._replace(gradient=np.full_like(answer.gradient, 1e-6 if len(self.asked) <= 40 else 1e3))
+
+
+def test_who_starts_small_takes_no_step_beyond_the_learning_rate():
+    settings = regimes.regime("on_policy", SHORT)
+    weights, algorithm_ = warm_start.warm_start(), StartsSmall(scribbles=False)
+    trainer = loop.Trainer(weights, algorithm_, dataclasses.replace(settings, epochs=1, minibatches=1), (0, 0, 0))
+    largest = []
+    for step in range(44):
+        before = torch.cat([one.flatten() for one in weights_of(weights)])
+        trainer.update(trainer.sample(step))
+        after = torch.cat([one.flatten() for one in weights_of(weights)])
+        largest.append(float((after - before).abs().max()))
+    assert len(algorithm_.asked) == 44
+    assert 0 < max(largest) <= settings.learning_rate * (1 + 1e-3), "also where what it gives is suddenly large"
+    assert max(largest[40:]) > 0.3 * settings.learning_rate, "and the large ones have come through"
+
+
+def test_the_place_of_a_group_does_not_tell_its_task():
+    trainer = loop.Trainer(warm_start.warm_start(), Witness(), regimes.regime("on_policy", SHORT), (0, 0, 0))
+    signs = torch.tensor([tasks.ALPHABET.index(sign) for sign in "+%s"])
+    places = [(trainer.sample(step).prompts.unsqueeze(-1) == signs).any(dim=1).float().argmax(-1) for step in range(4)]
+    assert len({tuple(tasks_.tolist()) for tasks_ in places}) == 4, "another order in every step"
+    counts = [torch.bincount(tasks_, minlength=3).tolist() for tasks_ in places]
+    assert counts == [[3, 3, 2]] * 4, "and as many of each task as before"
 
 
 def test_evaluation_asks_the_algorithm_nothing():
