@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import math_verify
 
@@ -22,7 +23,7 @@ class Checker:
     """Compares completions with answers; answers are read once."""
 
     def __init__(self) -> None:
-        self._answers: dict[str, list[object]] = {}
+        self._answers: dict[str, list[Any]] = {}
         self._forms = (math_verify.LatexExtractionConfig(boxed_match_priority=0), math_verify.ExprExtractionConfig())
 
     def can_read(self, answer: str) -> bool:
@@ -38,7 +39,7 @@ class Checker:
         """1.0 for each that is right, else 0.0."""
         return [float(self.is_right(text, answer)) for text, answer in zip(completions, answers, strict=True)]
 
-    def _answer(self, answer: str) -> list[object]:
+    def _answer(self, answer: str) -> list[Any]:
         if answer not in self._answers:
             self._answers[answer] = math_verify.parse(f"\\boxed{{{answer}}}", self._forms, parsing_timeout=SECONDS)
         return self._answers[answer]

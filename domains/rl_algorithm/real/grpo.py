@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from boundary.checking import clipped
 from training.algorithm import Algorithm, Answer
-from trl import GRPOTrainer
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 CLIP = 0.2
 """As on the bed: a token counts as clipped where its ratio is further from 1, whatever the algorithm does about it."""
@@ -43,6 +44,11 @@ class Update(NamedTuple):
 
 class CandidateGRPOTrainer(GRPOTrainer):
     """GRPO whose algorithm is asked instead of known."""
+
+    # as the parent leaves them once it is built; its own annotations say less
+    args: GRPOConfig
+    model: torch.nn.Module
+    num_generations: int
 
     def __init__(
         self,
@@ -170,7 +176,7 @@ class CandidateGRPOTrainer(GRPOTrainer):
         """The next part of the rollout, or of a new one; parts are whole groups, in an order drawn anew each time."""
         if not self.model.training:
             return super()._prepare_inputs(generation_batch)
-        parts = self.args.steps_per_generation
+        parts = self.args.steps_per_generation or 1
         if self._step % (parts * self.num_iterations) == 0 or self._buffered_inputs is None:
             self._whole = self._generate_and_score_completions(generation_batch)
         if self._step % parts == 0 or self._buffered_inputs is None:

@@ -52,7 +52,7 @@ def load(folder: Path, device: str) -> tuple[Any, Any]:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, padding_side="left")
     if tokenizer.eos_token_id is None:
         raise ValueError("Expected a tokenizer with an end token (eos_token), but it has none. Set one and save it.")
-    model = transformers.AutoModelForCausalLM.from_pretrained(
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(
         folder, local_files_only=True, use_safetensors=True, dtype="float32"
     )
     return model.to(device), tokenizer

@@ -31,7 +31,7 @@ import torch
 import transformers
 from training.algorithm import Algorithm
 from training.runs import Evaluation, Run
-from trl import GRPOConfig
+from trl.trainer.grpo_config import GRPOConfig
 
 from real import model_folder
 from real.checking import Checker

@@ -18,6 +18,7 @@ import types as _verl_types
 from typing import Any as _VerlAny
 
 import torch as _verl_torch
+import torch.utils._pytree as _verl_tree
 from torch import Tensor as _VerlTensor
 
 _VERL_NAME = "evolved_NODE"
@@ -41,7 +42,7 @@ class _VerlAbsent:
     def __torch_function__(
         cls, function: _VerlAny, kinds: _VerlAny, arguments: _VerlAny = (), named: _VerlAny = None
     ) -> _VerlAny:
-        for argument in _verl_torch.utils._pytree.tree_leaves((arguments, named)):
+        for argument in _verl_tree.tree_leaves((arguments, named)):
             if isinstance(argument, cls):
                 cls._verl_fail(argument)
         return NotImplemented

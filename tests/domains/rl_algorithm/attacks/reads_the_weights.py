@@ -13,7 +13,14 @@ _WANTED = {"warm_start.npz", "warm_start.py", "tasks.py", "demonstrations.py", "
 
 
 def _look():
-    roots = {path for path in sys.path if os.path.isdir(path)} | {sys.prefix, sys.base_prefix, os.getcwd(), "/opt", "/home", "/work"}
+    roots = {path for path in sys.path if os.path.isdir(path)} | {
+        sys.prefix,
+        sys.base_prefix,
+        os.getcwd(),
+        "/opt",
+        "/home",
+        "/work",
+    }
     for root in sorted(roots):
         for place, folders, files in os.walk(root):
             if not {"rl_algorithm", "asi_evolve", "bed"} & set(place.split(os.sep)):
