@@ -15,7 +15,7 @@ BRIEF = (DOMAIN / "brief.md").read_text(encoding="utf-8")
 TOML = tomllib.loads((DOMAIN / "domain.toml").read_text(encoding="utf-8"))
 NO_METRICS = {
     *("compute_advantages", "policy_loss", "group_ids", "old_logp", "ref_logp", "total_steps", "group_size"),
-    *("on_policy", "verify_bed", "candidate_error"),
+    *("on_policy", "verify_bed", "verify_gpu", "candidate_error"),
 }
 """Names with an underscore in the brief that are functions, arguments, regimes, stages or outcomes."""
 

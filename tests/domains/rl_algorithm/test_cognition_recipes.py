@@ -217,7 +217,7 @@ def test_mean_over_the_groups_that_disagree():
     disagree = [len(set(group)) > 1 for group in grouped(batch)]
     assert 0 < sum(disagree) < GROUPS
     near(found, plain * GROUPS / sum(disagree))
-    assert round((1 - 0.115) ** 8, 2) == 0.38
+    assert round((1 - 0.125) ** 8, 2) == 0.34
 
 
 def test_sequence_ratio():
@@ -346,8 +346,8 @@ def test_kl_penalty_fades_and_bounds_what_can_be_reached():
     near(with_penalty.detach() - by_sequence(call, clipped_gain(call)), wanted, 1e-6)
     call.info.step = call.info.total_steps
     near(call.loss(part.policy_loss).detach(), by_sequence(call, clipped_gain(call)))
-    lifted = 0.115 * math.exp(1 / 0.2)
-    assert round(lifted / (lifted + 1 - 0.115), 2) == 0.95
+    lifted = 0.125 * math.exp(1 / 0.2)
+    assert round(lifted / (lifted + 1 - 0.125), 2) == 0.95
 
 
 def test_dual_clip_bounds_what_a_wrong_token_can_cost():
@@ -401,7 +401,7 @@ def test_credibility_is_the_posterior_under_flips():
     near(part.compute_advantages(batch), [value / deviation(beliefs, 0.0) for value in beliefs])
 
 
-@pytest.mark.parametrize(("rate", "wanted"), [(0.115, 0.42), (0.5, 0.85)])
+@pytest.mark.parametrize(("rate", "wanted"), [(0.125, 0.45), (0.5, 0.85)])
 def test_how_credible_a_success_is(rate, wanted):
     generator = torch.Generator().manual_seed(0)
     right = torch.rand(400_000, generator=generator) < rate

@@ -119,7 +119,7 @@ def test_a_stage_that_says_nothing_has_the_three_regimes():
         "flipped": (70, 2, 2, 5e-4, 0.15),
     }
     assert {(one.prompts, one.samples) for one in settings.regimes} == {(24, 8)}
-    assert settings.all_steps == 3 * 170
+    assert settings.all_steps == 3 * 155
 
 
 def test_runs_and_progress_are_left_as_they_come(tmp_path):
