@@ -46,11 +46,12 @@ def answer(model: Decoder, prompts: Tensor, samples: int = 1, generator: torch.G
         answers.mask[rows, place] = 1.0
         answers.logp[rows, place] = logps.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
         answers.entropy[rows, place] = -(logps.exp() * logps).sum(-1)
-        going = chosen != END
-        rows, chosen = rows[going], chosen[going]
-        if not len(rows) or place + 1 == ANSWER_LIMIT:
+        going = (chosen != END).nonzero().squeeze(1)
+        if not len(going) or place + 1 == ANSWER_LIMIT:
             break
-        logits, cache = model(chosen.unsqueeze(-1), [(key[going], value[going]) for key, value in cache])
+        rows, chosen = rows[going], chosen[going]
+        cache = [(key.index_select(0, going), value.index_select(0, going)) for key, value in cache]
+        logits, cache = model(chosen.unsqueeze(-1), cache)
     return answers
 
 

@@ -27,8 +27,8 @@ def pack(metrics: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
 
 def unpack(names: np.ndarray, values: np.ndarray) -> dict[str, float]:
     """The metrics that will do out of any two arrays; what is no such pair holds none."""
-    form = (names.dtype.name, names.ndim, values.dtype.name, values.ndim)
-    if form != ("uint8", 1, "float64", 1) or names.size > MAX_METRICS * (MAX_NAME + 1) or values.size > MAX_METRICS:
+    form = (names.dtype, names.ndim, values.dtype, values.ndim)
+    if form != (np.uint8, 1, np.float64, 1) or names.size > MAX_METRICS * (MAX_NAME + 1) or values.size > MAX_METRICS:
         return {}
     lines = names.tobytes().decode("ascii", errors="replace").split("\n")
     pairs = zip(lines, values.tolist(), strict=False)

@@ -67,15 +67,36 @@ class Updates(NamedTuple):
     metrics: dict[str, float]
 
 
+def held_out(model: Decoder, regime: Regime, seed: int, hidden_seed: int) -> Evaluator:
+    """What measures the runs of a seed that begin with this model; it keeps a copy."""
+    reference = copy.deepcopy(model).requires_grad_(False)
+    return Evaluator(reference, regime.evaluation_prompts, (hidden_seed, seed, 1))
+
+
 def train(
-    model: Decoder, algorithm: Algorithm, regime: Regime, seed: int, on_step: OnStep, hidden_seed: int = 0
+    model: Decoder,
+    algorithm: Algorithm,
+    regime: Regime,
+    seed: int,
+    on_step: OnStep,
+    hidden_seed: int = 0,
+    evaluator: Evaluator | None = None,
 ) -> Run:
-    """Train the model in place. `seed` names the run and is told to the candidate; raises what the algorithm raises."""
+    """Train the model in place.
+
+    Args:
+        model: as in `held_out`, where there is an evaluator.
+        algorithm: who is asked; what it raises is raised.
+        seed: names the run, and is told to the candidate.
+        on_step: is told how it goes.
+        hidden_seed: with `seed`, all that is random comes from it.
+        evaluator: of `held_out` for this seed; without it one is made.
+    """
     began = time.process_time()
     algorithm.begin(seed)
     trainer = Trainer(model, algorithm, regime, (hidden_seed, seed, 0))
-    evaluator = Evaluator(trainer.reference, regime.evaluation_prompts, (hidden_seed, seed, 1))
-    warm = evaluator.full(model)
+    evaluator = evaluator or held_out(model, regime, seed, hidden_seed)
+    warm = evaluator.warm
     points = curve_steps(regime)
     curve = [(0, warm.pass_at_1)]
     on_step(0, {"pass@1": warm.pass_at_1, "entropy": warm.entropy, "length": warm.length})
