@@ -24,7 +24,7 @@ def handicapped(folder: Path) -> Path:
         folder / "baseline" / "algorithm.py": [(re.escape(CLIPPED), "clipped = unclipped")],
         folder / "domain.toml": [
             (r'regimes = "on_policy stress flipped"', 'regimes = "stress"'),
-            (r"(?m)^stress_steps = 12$", "stress_steps = 12\ncurve_points = 3"),
+            (r"(?m)^stress_steps = 15$", "stress_steps = 15\ncurve_points = 3"),
             (r"(?m)^baseline_seeds = 3$", "baseline_seeds = 1"),
             (r"(?m)^seeds_per_run = 3$", "seeds_per_run = 2"),
             (r"(?m)^candidate_cpu_seconds = 30$", "candidate_cpu_seconds = 15"),

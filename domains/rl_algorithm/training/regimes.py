@@ -42,7 +42,7 @@ class Regime:
 # name: (epochs, minibatches, learning rate, share of flipped rewards, steps where the stage says nothing)
 KNOWN = {
     "on_policy": (2, 2, 5e-4, 0.0, 70),
-    "stress": (8, 4, 1e-3, 0.0, 12),
+    "stress": (8, 4, 1e-3, 0.0, 15),
     "flipped": (2, 2, 5e-4, 0.15, 70),
 }
 

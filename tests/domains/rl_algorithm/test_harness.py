@@ -115,11 +115,11 @@ def test_a_stage_that_says_nothing_has_the_three_regimes():
     }
     assert told == {
         "on_policy": (70, 2, 2, 5e-4, 0.0),
-        "stress": (12, 8, 4, 1e-3, 0.0),
+        "stress": (15, 8, 4, 1e-3, 0.0),
         "flipped": (70, 2, 2, 5e-4, 0.15),
     }
     assert {(one.prompts, one.samples) for one in settings.regimes} == {(24, 8)}
-    assert settings.all_steps == 3 * 152
+    assert settings.all_steps == 3 * 155
 
 
 def test_runs_and_progress_are_left_as_they_come(tmp_path):
