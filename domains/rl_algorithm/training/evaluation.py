@@ -18,7 +18,7 @@ KL_ANSWERS = 384
 
 
 class Evaluator:
-    """The held-out prompts of a run, the same before, during and after it, and for all regimes of one seed."""
+    """The held-out prompts of a run, the same before, during and after it."""
 
     def __init__(self, reference: Decoder, prompts: int, seeds: Sequence[int]) -> None:
         self._reference = reference
@@ -26,7 +26,6 @@ class Evaluator:
         self._seed = int(rng.integers(2**63))
         self._questions = draw(prompts, rng, held_out=True)
         self._prompts = torch.from_numpy(encode_prompts(self._questions))
-        self.warm = self.full(reference)
 
     def pass_at_1(self, model: Decoder) -> float:
         """Share of the sampled answers that are right."""

@@ -31,6 +31,12 @@ class Regime:
     evaluation_prompts: int
     curve_points: int
 
+    @property
+    def place(self) -> int:
+        """Among all. Runs of one seed draw other prompts in each regime: true rewards of the one would show which of the
+        other are flipped."""
+        return tuple(KNOWN).index(self.name)
+
     def __post_init__(self) -> None:
         if self.prompts % self.minibatches:
             raise ValueError(

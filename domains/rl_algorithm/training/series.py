@@ -11,7 +11,7 @@ from typing import Any
 from bed.warm_start import warm_start
 
 from training.algorithm import Algorithm
-from training.loop import held_out, train
+from training.loop import train
 from training.regimes import KNOWN, Regime, regime
 from training.runs import Report
 
@@ -77,10 +77,9 @@ def run_all(algorithm: Algorithm, settings: Settings, out: Path) -> Report:
     progress = Progress(out, settings.all_steps)
     steps = 0
     for seed in settings.inner_seeds:
-        evaluator = held_out(warm_start(), settings.regimes[0], seed, settings.hidden_seed)  # the same for all regimes
         for one in settings.regimes:
             tell = progress.teller(len(report.runs) + 1, steps)
-            report.runs.append(train(warm_start(), algorithm, one, seed, tell, settings.hidden_seed, evaluator))
+            report.runs.append(train(warm_start(), algorithm, one, seed, tell, settings.hidden_seed))
             report.count(algorithm)
             report.write(out)
             steps += one.steps
