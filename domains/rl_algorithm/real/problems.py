@@ -23,6 +23,9 @@ MATHEMATICS = "\nPlease reason step by step, and put your final answer within \\
 HELD_OUT = 10
 """One problem in so many is held out, by the hash of its prompt, where its file says nothing of train and test."""
 SUFFIXES = (".jsonl", ".json", ".parquet")
+TASK = re.compile(r"[a-z][a-z0-9_]{0,39}")
+MOST_TASKS = 40
+"""Each has a pass@1 of its own in the result, where the evaluator takes as many, and names of this form."""
 
 
 class Problem(NamedTuple):
@@ -37,7 +40,7 @@ def read(path: Path) -> list[Problem]:
     """The problems of a file that `write` wrote.
 
     Raises:
-        ValueError: a line is no problem, or there is none; the message names the line.
+        ValueError: a line is no problem, there is none, or there are too many tasks; the message names the line.
     """
     problems: list[Problem] = []
     with path.open(encoding="utf-8") as stream:
@@ -51,9 +54,18 @@ def read(path: Path) -> list[Problem]:
                 ) from error
             if not all(isinstance(field, str) and field for field in problem):
                 raise ValueError(f"Expected texts in {path.name}, line {number}, but got {str(problem)[:200]}.")
+            if not TASK.fullmatch(problem.task):
+                raise ValueError(
+                    f"Expected a task of small letters, digits and _ in {path.name}, line {number}, but got "
+                    f"{problem.task[:80]!r}."
+                )
             problems.append(problem)
     if not problems:
         raise ValueError(f"Expected problems in {path.name}, but it is empty. Make it again with prepare.py.")
+    if len(tasks := {problem.task for problem in problems}) > MOST_TASKS:
+        raise ValueError(
+            f"Expected at most {MOST_TASKS} tasks in {path.name}, but got {len(tasks)}. Give rows a common `task`."
+        )
     return problems
 
 
@@ -89,7 +101,7 @@ def of_row(row: Mapping[str, Any], instruction: str, file: Path) -> Problem:
     """
     match row:
         case {"prompt": str(prompt), "answer": str() | int() | float() as answer}:
-            return Problem(prompt, str(answer), _name(row.get("task") or file.stem))
+            return Problem(prompt, str(answer), _name(row.get("task") or _of_file(file)))
         case {"question": str(question), "answer": str(answer)} if "####" in answer:
             return Problem(question + instruction, answer.rsplit("####", 1)[1].strip().replace(",", ""), "gsm8k")
         case {"problem": str(problem), "solution": str(solution)}:
@@ -99,6 +111,11 @@ def of_row(row: Mapping[str, Any], instruction: str, file: Path) -> Problem:
         "Expected a row of GSM8K (question, answer with ####), of MATH (problem, solution with \\boxed) or of your own "
         f"(prompt, answer) in {file}, but got {str(dict(row))[:300]}."
     )
+
+
+def _of_file(file: Path) -> str:
+    """The task of rows that name none; a folder of .json files has one problem in each."""
+    return file.parent.name if file.suffix == ".json" else file.stem
 
 
 def _name(task: object) -> str:
@@ -143,7 +160,7 @@ def _rows(file: Path) -> Iterator[Mapping[str, Any]]:
         yield from _parquet(file)
         return
     text = file.read_text(encoding="utf-8")
-    parts = [text] if file.suffix == ".json" else [line for line in text.splitlines() if line.strip()]
+    parts = [text] if file.suffix == ".json" else [line for line in text.split("\n") if line.strip()]
     for number, part in enumerate(parts, 1):
         try:
             found = json.loads(part)

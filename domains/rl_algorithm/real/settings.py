@@ -34,7 +34,7 @@ class Settings(NamedTuple):
     held_out_samples: int = 4
     """Samples of each, over which pass@1 is the mean."""
     evaluate_every: int = 20
-    """Rollouts between two evaluations."""
+    """Rollouts between two evaluations; besides there is one at a third of the steps, and one at the end."""
     evaluation_batch: int = 32
     device: str = "auto"
     """`auto` is the GPU that the stage was granted, else the CPU; `cpu` and `cuda` insist."""

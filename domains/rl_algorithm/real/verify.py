@@ -69,12 +69,16 @@ def train(data: Path, algorithm: Algorithm, settings: Settings, seed: int, tell:
             f"Expected at least {settings.prompts} problems of at most {settings.max_prompt} tokens, one for each "
             f"prompt of a rollout, but got {len(problems)}. Give prepare.py more, or lower `prompts`."
         )
+    if not held_out:
+        raise SystemExit(
+            f"Expected held-out problems of at most {settings.max_prompt} tokens, but all have more. "
+            "Raise `max_prompt`."
+        )
     held_out = held_out[: settings.held_out or None]
     checker = Checker()
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(model, tokenizer, problems, algorithm, settings, seed, checker, Path(folder), chat)
         watch = Watch(trainer, held_out, checker, settings, tell)
-        watch.evaluate(0)
         trainer.add_callback(watch)
         trainer.train()
     return watch.run(seed, _cpu_seconds() - began)
@@ -164,7 +168,11 @@ class Watch(transformers.TrainerCallback):
         self._settings, self._tell = settings, tell
         self._per_rollout = settings.epochs * settings.minibatches
         self.evaluations: list[tuple[int, Evaluation]] = []
-        self._third_told = False
+        self._third = max(1, round(settings.steps / 3))
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        """The warm start; here the model is prepared, and measured in the precision of all that follows."""
+        self.evaluate(0)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 -- transformers'
         """After each step of the optimiser."""
@@ -172,7 +180,7 @@ class Watch(transformers.TrainerCallback):
         if rest:
             return
         every = self._settings.evaluate_every
-        if done == self._settings.steps or (every and done % every == 0):
+        if done in (self._third, self._settings.steps) or (every and done % every == 0):
             self.evaluate(done)
         self.tell(done)
 
@@ -195,10 +203,9 @@ class Watch(transformers.TrainerCallback):
         if self.evaluations[-1][0] == done:
             line["pass@1"] = self.evaluations[-1][1].pass_at_1
             line["kl"] = self.evaluations[-1][1].kl
-            if not self._third_told and 3 * done >= self._settings.steps:
-                self._third_told = True
+            if done == self._third:
                 line["third.gain"] = line["pass@1"] - self.evaluations[0][1].pass_at_1
-        told = {f"told/{name}": value for name, value in recent[-1].told.items()}
+        told = {f"candidate/{name}": value for name, value in recent[-1].told.items()}
         self._tell(dict(list((line | told).items())[:16]))
 
     def run(self, seed: int, cpu_seconds: float) -> Run:

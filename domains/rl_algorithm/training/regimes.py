@@ -33,8 +33,8 @@ class Regime:
 
     @property
     def place(self) -> int:
-        """Among all. Runs of one seed draw other prompts in each regime: true rewards of the one would show which of the
-        other are flipped."""
+        """Among all. Runs of one seed draw other prompts in each regime: with the same ones, true rewards of one regime
+        would show which of another are flipped."""
         return tuple(KNOWN).index(self.name)
 
     def __post_init__(self) -> None:

@@ -91,8 +91,10 @@ def test_bounds_are_those_of_the_code(domain):
     seconds = float(re.search(r"^CALL_SECONDS = ([0-9.]+)", remote, re.MULTILINE)[1])
     assert f"a call of more than {seconds:g} seconds" in BRIEF
     assert all(f"`{name}`" in BRIEF for name in TOML["candidate"]["forbidden_imports"])
-    (stop,) = [rule for rule in TOML["stop"] if rule["rule"] == "below"]
+    stop, real = [rule for rule in TOML["stop"] if rule["rule"] == "below"]
     assert f"more than {-stop['value']:g} below the warm start at a third of the steps" in BRIEF
+    assert f"({-real['value']:g} on a real model)" in BRIEF
+    assert real["stages"] == ["verify", "verify_gpu"]
 
 
 def test_stages_have_the_budgets_that_are_told():

@@ -14,6 +14,7 @@
 import collections as _verl_collections
 import importlib.util as _verl_import
 import os as _verl_os
+import sys as _verl_sys
 import types as _verl_types
 from typing import Any as _VerlAny
 
@@ -24,6 +25,11 @@ from torch import Tensor as _VerlTensor
 _VERL_NAME = "evolved_NODE"
 _VERL_PROBE = "_evolved_NODE_probe"
 _verl_calls: _verl_collections.Counter[str] = _verl_collections.Counter()
+
+
+_VerlBatch = _verl_collections.namedtuple(
+    "_VerlBatch", "rewards group_ids group_size lengths mask old_logp entropy step total_steps"
+)
 
 
 class _VerlAbsent:
@@ -62,10 +68,9 @@ _VerlAbsent.__hash__ = object.__hash__
 def _verl_batch(**known: _VerlAny) -> _VerlAny:
     """What the program knows as `batch` or `info`; what is not given is absent."""
     total = _verl_os.environ.get("EVOLVED_TOTAL_STEPS")
-    names = ("rewards", "group_ids", "group_size", "lengths", "mask", "old_logp", "entropy", "step")
-    absent = {name: _VerlAbsent(name) for name in names if name not in known}
     total_steps = int(total) if total else _VerlAbsent("total_steps (environment variable EVOLVED_TOTAL_STEPS)")
-    return _verl_types.SimpleNamespace(**known, **absent, total_steps=total_steps)
+    known = {"total_steps": total_steps, **known}
+    return _VerlBatch(**{name: known[name] if name in known else _VerlAbsent(name) for name in _VerlBatch._fields})
 
 
 def _verl_advantages(
@@ -155,7 +160,7 @@ def _verl_is_by_row() -> bool:
     if "by_row" not in _verl_calls:
         spec = _verl_import.spec_from_file_location(_VERL_PROBE, __file__)
         assert spec is not None and spec.loader is not None
-        probe = _verl_import.module_from_spec(spec)
+        probe = _verl_sys.modules[_VERL_PROBE] = _verl_import.module_from_spec(spec)
         spec.loader.exec_module(probe)
         state = _verl_torch.get_rng_state()
         found = probe.compute_advantages(_verl_batch(**_verl_example()))
