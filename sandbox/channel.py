@@ -52,7 +52,7 @@ MAGIC = b"AEC1"
 HEADER = struct.Struct("<4sBBHIQ")
 READY, CALL, ANSWER, FAILURE = 1, 2, 3, 4
 TYPES = ("float64", "float32", "float16", "int64", "int32", "uint8", "bool")
-_CODES = {np.dtype(name).newbyteorder(order): code for code, name in enumerate(TYPES) for order in "<>"}
+_CODES = {np.dtype(order + np.dtype(name).str[1:]): code for code, name in enumerate(TYPES) for order in "<>"}
 _DTYPES = tuple(np.dtype(name).newbyteorder("<") for name in TYPES)
 
 Arrays = Mapping[str, Any]

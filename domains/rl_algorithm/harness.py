@@ -46,7 +46,7 @@ def train_on_the_bed(params: dict[str, Any]) -> None:
     keep_memory()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a help for debugging that takes 3 % of a run
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue] -- a debugging help, 3 % of a run
     run_all(remote(params), Settings.read(params), JOB / "out")
 
 

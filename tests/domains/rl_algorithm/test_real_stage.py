@@ -130,7 +130,7 @@ def test_prepare_and_a_run_of_the_stage_end_to_end(tmp_path, isolation, interpre
     report = json.loads(ran.outputs["runs.json"])
     (run,) = report["runs"]
     assert (run["regime"], run["seed"], run["steps"], report["stage"]) == ("real", 0, 4, "verify")
-    assert [step for step, _ in run["curve"]] == [0, 2, 4]
+    assert [step for step, _ in run["curve"]] == [0, 1, 2, 4]
     assert report["candidate_calls"] == 1 + 4 + 4 * 2 * 2 * 2  # begin, a batch a step, and each part of a minibatch
     assert ran.end.metrics["pass_at_1"] == ran.end.metrics["pass_at_1_real"] == run["pass_at_1"]
     assert run["kl"] > 0 and run["by_task"].keys() == {"sums_test"}
