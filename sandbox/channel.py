@@ -52,7 +52,7 @@ MAGIC = b"AEC1"
 HEADER = struct.Struct("<4sBBHIQ")
 READY, CALL, ANSWER, FAILURE = 1, 2, 3, 4
 TYPES = ("float64", "float32", "float16", "int64", "int32", "uint8", "bool")
-_CODES = {name: code for code, name in enumerate(TYPES)}
+_CODES = {np.dtype(order + np.dtype(name).str[1:]): code for code, name in enumerate(TYPES) for order in "<>"}
 _DTYPES = tuple(np.dtype(name).newbyteorder("<") for name in TYPES)
 
 Arrays = Mapping[str, Any]
@@ -112,7 +112,7 @@ class Frame:
         for name, value in self.arrays.items():
             array = np.asarray(value)
             forms.append(_pack_form(name, array))
-            code = _CODES[array.dtype.name]
+            code = _CODES[array.dtype]
             bodies.append((array if array.dtype == _DTYPES[code] else array.astype(_DTYPES[code])).tobytes())
         rest = b"".join((label, *forms, *bodies))
         if len(rest) > max_bytes:
@@ -122,7 +122,7 @@ class Frame:
 
 def _pack_form(name: str, array: np.ndarray) -> bytes:
     encoded = str(name).encode()
-    code = _CODES.get(array.dtype.name)
+    code = _CODES.get(array.dtype)
     if not 0 < len(encoded) <= MAX_NAME_BYTES:
         raise Malformed(f"Expected a name of 1 to {MAX_NAME_BYTES} bytes, but got {str(name)[:80]!r}.")
     if code is None:

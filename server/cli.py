@@ -96,9 +96,14 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--json", action="store_true", dest="as_json", help="machine-readable")
     listing.set_defaults(run=_campaigns)
 
-    export = commands.add_parser("export", parents=[workspace], help="write a campaign to a folder")
-    export.add_argument("campaign", help="campaign id, such as c1")
-    export.add_argument("folder", type=Path, help="a folder that does not exist yet")
+    export = commands.add_parser(
+        "export", parents=[workspace], help="write a campaign to a folder, or a program for another trainer"
+    )
+    export.add_argument("what", metavar="ID", help="campaign id, such as c1; with --for a node id, such as n42")
+    export.add_argument("folder", type=Path, nargs="?", help="a folder that does not exist yet; with --for n42-TARGET")
+    export.add_argument(
+        "--for", dest="target", metavar="TARGET", help="what the node's domain exports for, such as verl"
+    )
     export.set_defaults(run=_export)
 
     compare = commands.add_parser(
@@ -205,9 +210,16 @@ def _campaigns(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
+    from ..evolution.errors import BadInput
     from .export import export_campaign
+    from .export_for import export_for
 
-    return asyncio.run(export_campaign(_settings(options).home, options.campaign, options.folder))
+    home = _settings(options).home
+    if options.target is not None:
+        return asyncio.run(export_for(home, options.what, options.target, options.folder))
+    if options.folder is None:
+        raise BadInput("Expected a folder that the campaign is written to, but got none. Name one that does not exist.")
+    return asyncio.run(export_campaign(home, options.what, options.folder))
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 from importlib.metadata import version
 
@@ -9,6 +10,7 @@ import pytest
 from asi_evolve.database.workspace import open_workspace
 from asi_evolve.server.cli import main
 
+from ..tools.conftest import open_bench
 from .conftest import cli
 
 COMMANDS = ["serve", "demo", "engineer", "doctor", "fetch-model", "check-domain"]
@@ -140,3 +142,25 @@ def test_a_broken_workspace_is_told_without_a_traceback(tmp_path):
     assert ended.returncode == 1
     assert "evolve.db" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_export_for_another_trainer_writes_the_program_of_a_node(tmp_path, workspace_of_one_campaign):
+    asyncio.run(_make_rl_campaign(tmp_path / "workspace"))
+    folder = tmp_path / "deep" / "n1"
+    ended = cli("export", "--workspace", tmp_path / "workspace", "n1", folder, "--for", "verl")
+    assert ended.returncode == 0, ended.stderr
+    assert "n1 for verl" in ended.stdout
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "evolved_n1.py", "run.sh"]
+    assert "def compute_advantages(batch" in (folder / "evolved_n1.py").read_text()
+    assert os.access(folder / "run.sh", os.X_OK)
+    again = cli("export", "--workspace", tmp_path / "workspace", "n1", folder, "--for", "verl")
+    assert again.returncode == 1 and "does not exist yet" in again.stderr
+    other = cli("export", "--workspace", workspace_of_one_campaign, "n2", "--for", "verl")
+    assert other.returncode == 1 and "brings no exports" in other.stderr
+    lacking = cli("export", "--workspace", workspace_of_one_campaign, "c1")
+    assert lacking.returncode == 1 and "Expected a folder" in lacking.stderr
+
+
+async def _make_rl_campaign(root):
+    async with open_bench(root) as bench:
+        await bench.campaign(score=None, domain="rl_algorithm")
