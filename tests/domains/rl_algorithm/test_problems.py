@@ -96,3 +96,29 @@ def test_what_is_written_is_read_again_and_what_is_broken_is_named_by_its_line(t
     (tmp_path / "c.jsonl").write_text("")
     with pytest.raises(ValueError, match="empty"):
         problems.read(tmp_path / "c.jsonl")
+
+
+def test_rows_without_a_task_have_that_of_their_file_and_single_files_that_of_their_folder(tmp_path):
+    (tmp_path / "sums").mkdir()
+    for number in range(50):
+        (tmp_path / "sums" / f"{number}.json").write_text(json.dumps({"prompt": f"{number}+1=", "answer": number + 1}))
+    assert {problem.task for _, problem in read(tmp_path / "sums")} == {"sums"}
+    file = real_lab.write_rows(tmp_path / "more.jsonl", [{"prompt": "1+1=", "answer": 2}])
+    assert {problem.task for _, problem in read(file)} == {"more"}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "words"),
+    [([f"t{number}" for number in range(41)], "at most 40 tasks in held_out.jsonl, but got 41"), (["Sums!"], "Sums!")],
+)
+def test_tasks_that_the_evaluator_does_not_take_are_refused_before_training(tmp_path, tasks, words):
+    file = tmp_path / "held_out.jsonl"
+    problems.write(file, [Problem("1+1=", "2", task) for task in tasks])
+    with pytest.raises(ValueError, match=words):
+        problems.read(file)
+
+
+def test_a_text_may_hold_what_others_take_for_the_end_of_a_line(tmp_path):
+    file = tmp_path / "train.jsonl"
+    file.write_text(json.dumps({**OWN, "prompt": "1\u2028+\x85 1="}, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert [problem.prompt for _, problem in read(file)] == ["1\u2028+\x85 1="]

@@ -53,6 +53,33 @@ def test_the_module_tries_itself_without_verl(tmp_path):
     assert "Both functions of evolved_n42 run" in ended.stdout
 
 
+DATACLASS = """from __future__ import annotations
+
+from dataclasses import dataclass
+
+"""
+USES_IT = """
+
+@dataclass
+class Window:
+    low: float = 0.8
+
+
+def compute_advantages(batch, _before=compute_advantages):
+    rewards = batch.rewards * Window().low
+    return _before(batch._replace(rewards=rewards))
+"""
+
+
+def test_a_program_with_dataclasses_that_takes_the_batch_as_the_tuple_it_is(tmp_path):
+    pytest.importorskip("torch")
+    docstring = BASELINE.index('"""', 3) + 3
+    program = BASELINE[:docstring] + "\n" + DATACLASS + BASELINE[docstring:] + USES_IT
+    ended = python(write(tmp_path / "out", program), "evolved_n42.py")
+    assert ended.returncode == 0, ended.stderr
+    assert "Both functions of evolved_n42 run" in ended.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "what"),
