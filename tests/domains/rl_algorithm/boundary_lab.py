@@ -29,11 +29,12 @@ def imported(*names):
     for name in others:
         del sys.modules[name]
     sys.modules["channel"] = channel  # as it lies beside a trainer, and with the same errors
+    path = list(sys.path)
     sys.path.insert(0, str(FOLDER))
     try:
         return [importlib.import_module(name) for name in names]
     finally:
-        sys.path.remove(str(FOLDER))
+        sys.path[:] = path  # programs of the domain put their folder there as well
         del sys.modules["channel"]
         for name in [name for name in sys.modules if name.partition(".")[0] in ours]:
             del sys.modules[name]

@@ -1,7 +1,6 @@
 """brief.md says what the code does: names, shapes, regimes, bounds and stages are those of the domain."""
 
 import re
-import sys
 import tomllib
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import asi_evolve
 import pytest
 
 torch = pytest.importorskip("torch")
+from .boundary_lab import imported  # noqa: E402
 
 DOMAIN = Path(asi_evolve.__file__).parent / "domains" / "rl_algorithm"
 BRIEF = (DOMAIN / "brief.md").read_text(encoding="utf-8")
@@ -22,20 +22,9 @@ NO_METRICS = {
 
 @pytest.fixture(scope="module")
 def domain():
-    """Its modules by name; the folder is taken off the path again."""
-    sys.path.insert(0, str(DOMAIN))
-    try:
-        import bed.tasks
-        import boundary.batch
-        import boundary.metrics
-        import training.loop
-        import training.regimes
-
-        yield {"tasks": bed.tasks, "batch": boundary.batch, "metrics": boundary.metrics, "loop": training.loop} | {
-            "regimes": training.regimes
-        }
-    finally:
-        sys.path.remove(str(DOMAIN))
+    """Its modules by name."""
+    names = ("bed.tasks", "bed.model", "boundary.batch", "boundary.metrics", "training.loop", "training.regimes")
+    return {name.partition(".")[2]: module for name, module in zip(names, imported(*names), strict=True)}
 
 
 def rows(heading):
@@ -107,6 +96,4 @@ def test_stages_have_the_budgets_that_are_told():
 
 
 def test_the_model_has_the_size_that_is_told(domain):
-    from bed.model import Decoder
-
-    assert f"{sum(part.numel() for part in Decoder().parameters()):,} parameters" in BRIEF
+    assert f"{sum(part.numel() for part in domain['model'].Decoder().parameters()):,} parameters" in BRIEF
