@@ -1,4 +1,4 @@
-"""Torch with one thread, as in the sandbox: sums repeat to the bit, and two workers of pytest do not slow each other."""
+"""One thread of torch, as in the sandbox: sums repeat to the bit, and two workers of pytest do not slow each other."""
 
 import importlib.util
 
