@@ -75,7 +75,11 @@ async def test_parts_of_addresses_complete_to_what_exists(bench, campaign):
     assert await values(bench, template("nodes/{id}"), "id") == ["n2", "n1"]
     assert await values(bench, template("nodes/{id}"), "id", "n2") == ["n2"]
     assert await values(bench, template("experiments/{id}/log"), "id") == ["e2", "e1"]
-    assert await values(bench, template("domains/{name}"), "name") == ["circle_packing", "linear_attention"]
+    assert await values(bench, template("domains/{name}"), "name") == [
+        "circle_packing",
+        "linear_attention",
+        "rl_algorithm",
+    ]
     files = template("nodes/{id}/files/{+path}")
     assert await values(bench, files, "path", "", {"id": "n1"}) == ["number.py"]
     for node in ("n99", "moon", "e1", ""):

@@ -33,7 +33,7 @@ def found(tmp_path):
 
 def test_the_page_covers_everything_that_experiments_need_and_what_is_optional(found):
     wanted = [*SUBJECTS, "embedder", *(f"extra {name}" for name in EXTRAS)]
-    wanted += [f"domain {name}" for name in ("circle_packing", "linear_attention")]
+    wanted += [f"domain {name}" for name in ("circle_packing", "linear_attention", "rl_algorithm")]
     assert [subject for subject in found if subject != "disk for temporary files"] == wanted
     for subject in ("interpreter", "sqlite", "sqlite extensions", "workspace", "domain circle_packing"):
         assert found[subject].state == "ok", found[subject]
