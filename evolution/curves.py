@@ -115,7 +115,8 @@ def _point(number: int, steps: Sequence[Step], band: BandKind) -> Point:
     average = mean([step.score for step in steps])
     if band == "mean, minimum to maximum":
         scores = [step.score for step in steps]
-        return Point(number, average.value, min(scores), max(scores))
+        low, high = min(scores), max(scores)
+        return Point(number, min(max(average.value, low), high), low, high)  # a mean of equals may be rounded past them
     stderr = average.stderr if len(steps) > 1 else steps[0].stderr
     return Point(number, average.value, average.value - (stderr or 0.0), average.value + (stderr or 0.0))
 
