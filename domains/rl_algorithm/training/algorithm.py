@@ -50,8 +50,9 @@ class Algorithm(Protocol):
     """A candidate. What it answers is finite and of the shapes below, or it raises."""
 
     def begin(self, seed: int) -> None:
-        """Start a run: the candidate's module is imported anew, so that it remembers nothing of an earlier run, and its
-        random numbers start from `seed`. Give it a number that the candidate may know, never the hidden seed."""
+        """Start a run: the candidate's module is imported anew, so that its globals are as at first, and its random
+        numbers start from `seed`. What it kept elsewhere in its process stays. Give it a number that the candidate
+        may know, never the hidden seed."""
         ...
 
     def advantages(self, batch: dict[str, np.ndarray]) -> np.ndarray:

@@ -37,7 +37,7 @@ GRADIENT_NORM = 1.0
 BETAS = (0.9, 0.95)
 """Of AdamW. With a memory of 20 updates no sequence of gradients moves a parameter by more than 1.17 times the learning
 rate at an update: by Cauchy and Schwarz the square of the largest ratio is 0.1^2 / 0.05 / (1 - 0.9^2 / 0.95). With the
-usual 0.999 it is 7.3, and a candidate takes large steps by starting with small gradients."""
+usual 0.999 they are 7.3 times, and a candidate takes large steps by starting with small gradients."""
 
 CLIP = 0.2
 """A token is counted as clipped where its ratio is further from 1; a measurement, whatever the candidate does."""
